@@ -1,0 +1,103 @@
+"""Every stored set of the app, with its legal values."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class DomainKind(models.TextChoices):
+    """How an accepted domain treats recipients that are not found (RT-5, RT-6)."""
+
+    AUTHORITATIVE = "authoritative", _("Authoritative")
+    INTERNAL_RELAY = "internal_relay", _("Internal relay")
+    EXTERNAL_RELAY = "external_relay", _("External relay")
+
+
+class DirectoryKind(models.TextChoices):
+    """What a directory recipient is (RT-3, RT-4)."""
+
+    MAILBOX = "mailbox", _("Mailbox")
+    CONTACT = "contact", _("Contact")
+
+
+class SourceKind(models.TextChoices):
+    """Which directory a file was taken from; the name is the tracking source (MTO-1, RP-6)."""
+
+    PICKUP = "PICKUP", _("Pickup")
+    REPLAY = "REPLAY", _("Replay")
+
+
+class FileState(models.TextChoices):
+    """Life of one dropped file (design 4; table of legal states in docs/architecture.md)."""
+
+    CLAIMED = "claimed", _("being read")  # row written before the rename to .tmp
+    QUEUED = "queued", _("queued")  # message committed; the .tmp may still be there
+    NOTICE = "notice", _("returned to the sender")  # failure notice owed or sent; the .tmp may still be there
+    BAD = "bad", _("bad file")  # renamed to .bad with its reason
+    RELEASED = "released", _("put back")  # given back as .eml (back pressure, crash before commit)
+    RESUBMITTED = "resubmitted", _("resubmitted")  # a bad file sent again by a person
+
+
+class MessageState(models.TextChoices):
+    """Life of one message (QU-1, QU-7)."""
+
+    SUBMITTED = "submitted", _("Submission")  # waits for the categorizer
+    ROUTED = "routed", _("in delivery")  # at least one recipient is not final
+    DONE = "done", _("done")  # all recipients final, nothing owed
+    POISON = "poison", _("poison")
+
+
+class RecipientState(models.TextChoices):
+    """Life of one recipient of one message."""
+
+    SUBMITTED = "submitted", _("waiting to be routed")
+    QUEUED = "queued", _("waiting for delivery")
+    FAILING = "failing", _("failed, notice due")  # not final: `reports` settles it (DSN precedes FAIL)
+    DELIVERED = "delivered", _("delivered")  # foreign connector: handed to the gateway (FC-20)
+    FAILED = "failed", _("failed")
+
+
+class ReportDue(models.TextChoices):
+    """What `reports` still has to do for a recipient."""
+
+    FAILED = "failed", _("failure to settle")  # failure notice where one is earned, then the FAIL event
+    RELAYED = "relayed", _("relay notice due")  # DSN-4, asked for by the connector (DR-34)
+
+
+class DeliveryType(models.TextChoices):
+    """Exchange's delivery types that exist here (QU 1.2)."""
+
+    NON_SMTP_GATEWAY = "NonSmtpGatewayDelivery", "NonSmtpGatewayDelivery"
+    DELIVERY_AGENT = "DeliveryAgent", "DeliveryAgent"
+    SMART_HOST = "SmartHostConnectorDelivery", "SmartHostConnectorDelivery"
+    MAILBOX = "SmtpDeliveryToMailbox", "SmtpDeliveryToMailbox"
+    UNREACHABLE = "Unreachable", "Unreachable"
+
+
+class QueueStatus(models.TextChoices):
+    """Status of a delivery queue (QU 1.4)."""
+
+    ACTIVE = "Active", _("Active")
+    CONNECTING = "Connecting", _("Connecting")
+    READY = "Ready", _("Ready")
+    RETRY = "Retry", _("Retry")
+    SUSPENDED = "Suspended", _("Suspended")
+
+
+class ItemState(models.TextChoices):
+    """Life of one copy of a message in a queue (DR-25)."""
+
+    READY = "ready", _("ready")
+    STAGING = "staging", _("being written")  # leased; both names committed, nothing published
+    STAGED = "staged", _("written")  # temp files durable; only a rename away from published
+    DELIVERED = "delivered", _("delivered")
+    REMOVED = "removed", _("removed")  # expired, re-routed or all recipients failed
+
+
+class Priority(models.IntegerChoices):
+    """From X-Priority; higher leaves first when priority queuing is on (QR-60)."""
+
+    LOW = 0, _("Low")
+    NORMAL = 1, _("Normal")
+    HIGH = 2, _("High")

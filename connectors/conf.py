@@ -1,0 +1,70 @@
+"""TransportConfig: what the stages need to know, read from Django's settings in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from django.conf import settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryLadder:
+    """Waits after connection failures. Rules: QR-1 to QR-5, QR-21."""
+
+    glitch_count: int = 4
+    glitch_interval: timedelta = timedelta(minutes=1)
+    transient_count: int = 6
+    transient_interval: timedelta = timedelta(minutes=5)
+    outbound_interval: timedelta = timedelta(minutes=10)
+
+    def wait(self, retry: int) -> timedelta:
+        """Return the wait before retry number `retry` (1 is the first after the initial attempt)."""
+        if retry <= self.glitch_count:
+            return self.glitch_interval
+        if retry <= self.glitch_count + self.transient_count:
+            return self.transient_interval
+        return self.outbound_interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransportConfig:
+    """Directories, batch size and times of one transport process."""
+
+    data_dir: Path
+    batch: int = 200  # files or messages that share one sync and one commit
+    batch_bytes: int = 64 * 1024 * 1024  # a batch also ends here
+    sync: str = "auto"  # how a batch is made durable: connectors.disk
+    inotify: bool = True
+    poll_interval: timedelta = timedelta(seconds=5)  # PU-1
+    empty_file_age: timedelta = timedelta(seconds=60)  # PU-50
+    poison_threshold: int = 2  # PU-21
+    expiration: timedelta = timedelta(days=2)  # QR-8
+    safety_net: timedelta = timedelta(hours=48)  # QR-18
+    ladder: RetryLadder = RetryLadder()
+    mailbox_retry: timedelta = timedelta(minutes=5)  # QR-7, QR-23
+    notice_language: str = "en"  # DSN-51, when the original names none
+    notice_attach_bytes: int = 10 * 1024 * 1024  # QL-13
+
+    @property
+    def spool_dir(self) -> Path:
+        """Directory of the content files."""
+        return self.data_dir / "spool"
+
+    @property
+    def run_dir(self) -> Path:
+        """Directory of lock files, heartbeat and sockets."""
+        return self.data_dir / "run"
+
+
+def transport_config() -> TransportConfig:
+    """Return the configuration of this process."""
+    return TransportConfig(
+        data_dir=Path(settings.DATA_DIR),
+        batch=settings.FCWEB_BATCH,
+        sync=settings.FCWEB_SYNC,
+        inotify=settings.FCWEB_INOTIFY,
+        safety_net=timedelta(hours=settings.FCWEB_SAFETY_NET_HOURS),
+        notice_language=settings.FCWEB_NOTICE_LANGUAGE,
+    )

@@ -1,0 +1,1 @@
+"""Pure vocabulary of mail: values and formats. Standard library only, no Django, no disk."""

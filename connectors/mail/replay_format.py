@@ -1,0 +1,317 @@
+"""Replay format: the injected block with the envelope, then the message (RP-, DR-13 to DR-18).
+
+The only container for a message on disk: Replay input, spool file, export and drop file are one format.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from connectors.mail.address import is_valid_smtp
+from connectors.mail.address_list import addresses
+from connectors.mail.envelope import Envelope, Recipient
+from connectors.mail.header import Field, Header, HeaderError, crlf, decode_text, split
+from connectors.mail.pickup_format import INJECTED, ORGANIZATION_PREFIXES, date_ok, priority
+from connectors.mail.verdict import BadRecipient, Draft, Fate, Rejection
+from connectors.mail.xtext import xtext_decode, xtext_encode
+
+CREATED_BY = "fcweb"
+_TRUSTED = "MSExchange15"
+_DROPPED = frozenset({"bcc", "return-path"})
+_EMBEDDED_BLOCK = re.compile(rb"(?im)^X-Sender:.*\n(?:.+\n)*?X-EndOfInjectedXHeaders:")
+_BODIES = frozenset({"7BIT", "8BITMIME", "BINARYMIME"})
+_NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
+
+
+@dataclass(slots=True)
+class _Block:
+    """What the injected block says."""
+
+    sender: str | None = None
+    sender_parameters: dict[str, str] = field(default_factory=dict)
+    recipients: list[Recipient] = field(default_factory=list)
+    bad: list[BadRecipient] = field(default_factory=list)
+    created_by: str = ""
+    helo_domain: str = ""
+    source: str = ""
+    source_ip: str = ""
+    content_length: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+class _BadBlock(ValueError):
+    def __init__(self, reason: str, offender: Field) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.offender = offender
+
+
+def read(data: bytes, *, trust_created_by: bool) -> Draft | Rejection:
+    """Judge a Replay file. Rules: RP-2 to RP-25 and the Replay column of file-interfaces 1.4."""
+    try:
+        header = split(data)
+    except HeaderError as error:
+        fate = Fate.WAIT if error.reason in {"NO_BLANK_LINE", "EMPTY"} else Fate.BAD
+        return Rejection(fate=fate, reason=error.reason, line=error.line, text=error.text)
+    count = _block_length(header.fields)
+    ordinary = header.fields[count:]
+    facts = _Facts(header=header, ordinary=ordinary, data=data)
+    misplaced = next((f for f in ordinary if f.name in {"x-sender", "x-receiver"}), None)
+    try:
+        block = _parse_block(header.fields[:count])
+    except _BadBlock as error:
+        return facts.reject(error.reason, error.offender)
+    if block.sender is None and not block.recipients and misplaced is None:
+        return facts.reject("NO_X_SENDER", header.fields[0] if header.fields else None)
+    if misplaced is not None:
+        return facts.reject("X_HEADER_ORDER", misplaced, block)
+    if block.sender is None:
+        return facts.reject("NO_X_SENDER", None, block)
+    if not block.recipients and not block.bad:
+        return facts.reject("NO_X_RECEIVER", None, block)
+    if _EMBEDDED_BLOCK.search(data, header.body_start):
+        return facts.reject("CONCATENATED_EXPORT", None, block)
+    if not block.recipients:
+        if not block.sender:
+            return facts.reject("BAD_X_RECEIVER", None, block)
+        return facts.reject("BAD_RECIPIENTS", None, block, fate=Fate.NOTICE)
+    return _draft(facts, block, trusted=trust_created_by and block.created_by == _TRUSTED)
+
+
+def block(envelope: Envelope, *, content_bytes: int) -> bytes:
+    """Write the injected block in the order real exports have. Rules: DR-15 to DR-18, RP-21, RP-24."""
+    sender = [f"X-Sender: <{envelope.mail_from}>"]
+    sender.extend(
+        f"{name}={value}"
+        for name, value in (
+            ("BODY", envelope.body),
+            ("RET", envelope.ret),
+            ("ENVID", xtext_encode(envelope.envid)),
+        )
+        if value
+    )
+    if envelope.smtputf8:
+        sender.append("SMTPUTF8")
+    lines = [" ".join(sender)]
+    for recipient in envelope.recipients:
+        parts = [f"X-Receiver: <{recipient.address}>"]
+        if recipient.notify:
+            parts.append(f"NOTIFY={recipient.notify}")
+        if recipient.orcpt:
+            parts.append(f"ORCPT={recipient.orcpt}")
+        lines.append(" ".join(parts))
+    lines.append(f"X-CreatedBy: {CREATED_BY}")
+    if envelope.helo_domain:
+        lines.append(f"X-HeloDomain: {envelope.helo_domain}")
+    if envelope.source:
+        lines.append(f"X-Source: {envelope.source}")
+    if envelope.source_ip:
+        lines.append(f"X-SourceIPAddress: {envelope.source_ip}")
+    lines.append(f"X-EndOfInjectedXHeaders: {content_bytes}")
+    return "".join(f"{line}\r\n" for line in lines).encode("utf-8", "replace")
+
+
+def read_block(data: bytes) -> tuple[Envelope, int]:
+    """Read the block of a file written by `block`; return the envelope and where the content starts."""
+    end = data.index(b"X-EndOfInjectedXHeaders:")
+    offset = data.index(b"\n", end) + 1
+    parsed = _parse_block(split(data[:offset] + b"\r\n").fields)
+    return _envelope(parsed), offset
+
+
+def without_org_headers(content: bytes) -> bytes:
+    """Return the content without Organization and Forest fields (DR-13)."""
+    header = split(content)
+    kept = [f.raw for f in header.fields if not f.name.startswith(ORGANIZATION_PREFIXES)]
+    return b"".join([*kept, b"\r\n", content[header.body_start :]])
+
+
+def _block_length(fields: Sequence[Field]) -> int:
+    """Return how many fields belong to the block: up to its end mark, or to the first other name (RP-16, RP-17)."""
+    for number, item in enumerate(fields):
+        if item.name == "x-endofinjectedxheaders":
+            return number + 1
+        if item.name not in INJECTED:
+            return number
+    return len(fields)
+
+
+def _parse_block(fields: Sequence[Field]) -> _Block:
+    result = _Block()
+    for item in fields:
+        text = decode_value(item.value)
+        if item.name == "x-sender":
+            if result.sender is not None:
+                raise _BadBlock("BAD_X_SENDER", item)
+            _read_sender(result, text, item)
+        elif item.name == "x-receiver":
+            _read_receiver(result, text)
+        elif item.name == "x-createdby":
+            if not text:
+                raise _BadBlock("BAD_X_CREATEDBY", item)
+            result.created_by = text
+        elif item.name == "x-helodomain":
+            result.helo_domain = text if " " not in text else ""
+        elif item.name == "x-source":
+            result.source = text
+        elif item.name == "x-sourceipaddress":
+            result.source_ip = text if re.fullmatch(r"[0-9A-Fa-f.:%]+", text) else ""
+            if text and not result.source_ip:
+                result.warnings.append("BAD_SOURCE_IP")
+        elif item.name == "x-endofinjectedxheaders":
+            if text.isdigit():
+                result.content_length = int(text)
+            else:
+                result.warnings.append("BAD_END_MARK")
+    return result
+
+
+def decode_value(value: bytes) -> str:
+    """Return a block value as text; it is never RFC 2047 as a whole."""
+    return value.decode("utf-8", "replace").strip()
+
+
+def _read_sender(result: _Block, text: str, item: Field) -> None:
+    path, parameters = _path(text)
+    if path is None or (path and not is_valid_smtp(path)):
+        raise _BadBlock("BAD_X_SENDER", item)
+    result.sender = path
+    result.sender_parameters = parameters
+    unknown = set(parameters) - {"BODY", "RET", "ENVID", "AUTH", "SIZE", "SMTPUTF8"}
+    result.warnings.extend(f"UNKNOWN_PARAMETER {name}" for name in sorted(unknown))
+
+
+def _read_receiver(result: _Block, text: str) -> None:
+    path, parameters = _path(text)
+    if not path or not is_valid_smtp(path):
+        result.bad.append(BadRecipient(text=(path or text)[:500]))
+        return
+    unknown = set(parameters) - {"NOTIFY", "ORCPT", "X-EXTENDEDPROPS"}
+    result.warnings.extend(f"UNKNOWN_PARAMETER {name}" for name in sorted(unknown))
+    words = [word for word in parameters.get("NOTIFY", "").upper().split(",") if word]
+    notify = "NEVER" if "NEVER" in words else ",".join(word for word in words if word in _NOTIFY)
+    orcpt = parameters.get("ORCPT", "")
+    if orcpt and ";" not in orcpt:
+        orcpt = f"rfc822;{orcpt}"
+    result.recipients.append(Recipient(address=path, notify=notify, orcpt=orcpt[:500]))
+
+
+def _path(text: str) -> tuple[str | None, dict[str, str]]:
+    """Read a path with its parameters: `<a@b> K=V`, `a@b K=V` or `Name <a@b>` (RP-9, RP-10, RP-19)."""
+    if text.startswith("<"):
+        inside, closed, rest = text[1:].partition(">")
+        return (inside.strip() if closed else None), _parameters(rest)
+    if "<" in text and ">" in text:
+        before, _, rest = text.rpartition(">")
+        parsed = addresses(f"{before}>".encode())
+        return (parsed[-1].address if parsed else None), _parameters(rest)
+    address, _, rest = text.partition(" ")
+    if address.startswith('"'):
+        parsed = addresses(text.encode())
+        return (parsed[0].address if parsed else None), {}
+    return (address or None), _parameters(rest)
+
+
+def _parameters(text: str) -> dict[str, str]:
+    found = {}
+    for word in text.replace("; ", " ").split():
+        name, _, value = word.partition("=")
+        found[name.upper().lstrip(";")] = value.rstrip(";") if name.upper() in {"NOTIFY", "BODY", "RET"} else value
+    return found
+
+
+def _envelope(parsed: _Block) -> Envelope:
+    parameters = parsed.sender_parameters
+    body = parameters.get("BODY", "").upper()
+    ret = parameters.get("RET", "").upper()
+    return Envelope(
+        mail_from=parsed.sender or "",
+        recipients=tuple(parsed.recipients),
+        body=body if body in _BODIES else "",
+        ret=ret if ret in {"HDRS", "FULL"} else "",
+        envid=xtext_decode(parameters.get("ENVID", ""))[:100],
+        auth=xtext_decode(parameters.get("AUTH", "")),
+        smtputf8="SMTPUTF8" in parameters,
+        created_by=parsed.created_by or "Unspecified",
+        helo_domain=parsed.helo_domain,
+        source=parsed.source,
+        source_ip=parsed.source_ip,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """The file around the block."""
+
+    header: Header
+    ordinary: Sequence[Field]
+    data: bytes
+
+    def text(self, name: str) -> str:
+        value = next((f.value for f in self.ordinary if f.name == name), b"")
+        return decode_text(value)
+
+    def sender(self) -> str:
+        for name in ("sender", "from"):
+            for item in self.ordinary:
+                if item.name == name and (found := addresses(item.value)):
+                    return found[0].address
+        return ""
+
+    def reject(
+        self, reason: str, offender: Field | None, parsed: _Block | None = None, *, fate: Fate = Fate.BAD
+    ) -> Rejection:
+        return Rejection(
+            fate=fate,
+            reason=reason,
+            line=offender.line if offender else 0,
+            text=offender.raw[:200].decode("utf-8", "replace") if offender else "",
+            status="5.1.3" if fate is Fate.NOTICE else "",
+            originator=(parsed.sender or "") if parsed else "",
+            recipients=tuple(parsed.recipients) if parsed else (),
+            bad_recipients=tuple(parsed.bad) if parsed else (),
+            message_id=self.text("message-id"),
+            subject=self.text("subject"),
+            sender=self.sender(),
+            header=self.data[: self.header.body_start],
+        )
+
+
+def _draft(facts: _Facts, parsed: _Block, *, trusted: bool) -> Draft:
+    """Make the header edits of the Replay column (HM-1 to HM-9)."""
+    warnings = [*facts.header.warnings, *parsed.warnings]
+    body = crlf(facts.data[facts.header.body_start :])
+    dates = [f for f in facts.ordinary if f.name == "date"]
+    has_date = date_ok(dates)
+    kept = []
+    has_org = False
+    for item in facts.ordinary:
+        if item.name in _DROPPED or (item.name == "message-id" and not item.value):
+            continue
+        if item.name in INJECTED:
+            warnings.append("X_HEADER_REMOVED")  # RP-18
+            continue
+        if item.name == "date" and not has_date:
+            continue
+        if item.name.startswith(ORGANIZATION_PREFIXES):
+            if not trusted:
+                continue
+            has_org = True
+        kept.append(item.raw)
+    if parsed.content_length and abs(parsed.content_length - len(body) - sum(map(len, kept)) - 2) > 4096:
+        warnings.append("LENGTH_DIFFERS")  # RP-24
+    return Draft(
+        envelope=_envelope(parsed),
+        header_fields=tuple(kept),
+        body=body,
+        subject=facts.text("subject"),
+        sender=facts.sender(),
+        message_id=facts.text("message-id"),
+        date_ok=has_date,
+        has_org_headers=has_org,
+        priority=priority(facts.text("x-priority")),
+        bad_recipients=tuple(parsed.bad),
+        warnings=tuple(warnings),
+    )

@@ -1,0 +1,33 @@
+"""Tables of connectors. Order: node, domain, directory, connector, message, queue, source_file."""
+
+from connectors.models.connector import AddressSpace, ConfigGeneration, Connector, ForeignConnector
+from connectors.models.directory import Contact, DirectoryRecipient, Mailbox, ProxyAddress, proxy_key
+from connectors.models.domain import AcceptedDomain
+from connectors.models.event_log import EventLogEntry
+from connectors.models.message import Message, MessageRecipient
+from connectors.models.node import Node
+from connectors.models.queue import Queue, QueueItem
+from connectors.models.source_file import SourceFile
+
+AUDITED = (Node, AcceptedDomain, DirectoryRecipient, Mailbox, Contact, ProxyAddress, ForeignConnector, AddressSpace)
+
+__all__ = [
+    "AUDITED",
+    "AcceptedDomain",
+    "AddressSpace",
+    "ConfigGeneration",
+    "Connector",
+    "Contact",
+    "DirectoryRecipient",
+    "EventLogEntry",
+    "ForeignConnector",
+    "Mailbox",
+    "Message",
+    "MessageRecipient",
+    "Node",
+    "ProxyAddress",
+    "Queue",
+    "QueueItem",
+    "SourceFile",
+    "proxy_key",
+]

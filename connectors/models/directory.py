@@ -1,0 +1,86 @@
+"""DirectoryRecipient: mailboxes and contacts that recipients are resolved against (RT-1 to RT-9)."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from connectors.choices import DirectoryKind
+from connectors.mail.address import TypedAddress, address_key
+
+
+def proxy_key(address: TypedAddress) -> str:
+    """Return the look-up key of a typed address, the one `routing.lookup_keys` asks for."""
+    value = address_key(address.value) if address.type == "SMTP" else address.value.casefold()
+    return f"{address.type}:{value}"
+
+
+class DirectoryRecipient(models.Model):
+    """A mailbox or a contact; its primary address is one of its proxy addresses."""
+
+    kind = models.CharField(_("kind"), max_length=8, choices=DirectoryKind, editable=False)
+    name = models.CharField(_("display name"), max_length=256)
+    primary_address = models.CharField(_("primary SMTP address"), max_length=571, unique=True)
+    external_address = models.CharField(
+        _("external address"),
+        max_length=2000,
+        blank=True,
+        help_text=_("Where mail for this contact goes, with its type: FAX:+1 425 555 0100, X400:c=US;a=…, or SMTP."),
+    )
+
+    class Meta:
+        verbose_name = _("directory recipient")
+        verbose_name_plural = _("directory recipients")
+        ordering = ("name",)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MailboxManager(models.Manager["Mailbox"]):
+    def get_queryset(self) -> models.QuerySet[Mailbox]:
+        return super().get_queryset().filter(kind=DirectoryKind.MAILBOX)
+
+
+class Mailbox(DirectoryRecipient):
+    """A local mailbox, kept as a Maildir (RT-4)."""
+
+    objects = MailboxManager()
+
+    class Meta:
+        proxy = True
+        verbose_name = _("mailbox")
+        verbose_name_plural = _("mailboxes")
+
+
+class ContactManager(models.Manager["Contact"]):
+    def get_queryset(self) -> models.QuerySet[Contact]:
+        return super().get_queryset().filter(kind=DirectoryKind.CONTACT)
+
+
+class Contact(DirectoryRecipient):
+    """A recipient elsewhere: mail goes to its external address (RT-3)."""
+
+    objects = ContactManager()
+
+    class Meta:
+        proxy = True
+        verbose_name = _("contact")
+        verbose_name_plural = _("contacts")
+
+
+class ProxyAddress(models.Model):
+    """One address a directory recipient is known by; the primary SMTP address is among them (RT-2)."""
+
+    recipient = models.ForeignKey(DirectoryRecipient, on_delete=models.CASCADE, related_name="proxies")
+    type = models.CharField(_("type"), max_length=8, default="SMTP")
+    address = models.CharField(_("address"), max_length=2000)
+    # Not unique: two recipients with one proxy are possible by import and mean 5.1.4 (RT-8).
+    key = models.CharField(max_length=2010, editable=False, db_index=True)
+
+    class Meta:
+        verbose_name = _("proxy address")
+        verbose_name_plural = _("proxy addresses")
+
+    def __str__(self) -> str:
+        return f"{self.type}:{self.address}"

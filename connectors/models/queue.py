@@ -1,0 +1,73 @@
+"""Queue and QueueItem: delivery queues by next-hop key and the copies that wait in them (QU-2, QU-8)."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from connectors.choices import DeliveryType, ItemState, Priority, QueueStatus
+from connectors.models.message import Message
+from connectors.models.node import Node
+
+
+class Queue(models.Model):
+    """One delivery queue. Status is stored; `transport.queue` alone changes it."""
+
+    node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="queues")
+    delivery_type = models.CharField(_("delivery type"), max_length=32, choices=DeliveryType)
+    next_hop_domain = models.CharField(_("next hop"), max_length=1000)
+    next_hop_connector = models.UUIDField(_("next hop connector"))  # zero GUID when unused
+    connector_name = models.CharField(_("connector"), max_length=64, blank=True)
+    status = models.CharField(_("status"), max_length=12, choices=QueueStatus, default=QueueStatus.READY)
+    last_error = models.CharField(_("last error"), max_length=1000, blank=True)
+    retry_count = models.PositiveIntegerField(_("retries"), default=0)  # position on the ladder (QR-21)
+    first_retry_at = models.DateTimeField(null=True)
+    last_retry_at = models.DateTimeField(_("last attempt"), null=True)
+    next_retry_at = models.DateTimeField(_("next retry"), null=True)  # set only while Retry
+    last_success_at = models.DateTimeField(_("last success"), null=True)
+
+    class Meta:
+        verbose_name = _("queue")
+        verbose_name_plural = _("queues")
+        constraints = [
+            models.UniqueConstraint(
+                fields=["node", "delivery_type", "next_hop_domain", "next_hop_connector"], name="queue_next_hop_key"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.next_hop_domain
+
+
+class QueueItem(models.Model):
+    """One copy of a message in one queue: for a drop directory, one file to be written (DR-19, DR-25)."""
+
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="items", db_index=False)
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="items")
+    state = models.CharField(_("state"), max_length=10, choices=ItemState, default=ItemState.READY)
+    priority = models.SmallIntegerField(choices=Priority, default=Priority.NORMAL)
+    entered_at = models.DateTimeField(_("entered"))
+    # Holds every recipient of its message as the spool file names them: the drop file can be a link (design 3).
+    is_whole = models.BooleanField(default=False)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    deferred_reason = models.CharField(max_length=32, blank=True)  # context of its last DEFER event (MTA-7)
+    leased_by = models.CharField(max_length=40, blank=True)  # token of the owning process
+    directory = models.CharField(max_length=4096, blank=True)  # where it is being published (RT-53)
+    temp_name = models.CharField(max_length=700, blank=True)
+    final_name = models.CharField(_("file"), max_length=700, blank=True)
+    delivered_at = models.DateTimeField(_("delivered"), null=True)
+
+    class Meta:
+        verbose_name = _("queued message")
+        verbose_name_plural = _("queued messages")
+        indexes = [
+            # lease: oldest ready items of one queue; counts of waiting items
+            models.Index(fields=["queue", "id"], condition=models.Q(state="ready"), name="item_ready"),
+            # recovery: leases of processes that ended
+            models.Index(fields=["leased_by"], condition=models.Q(state__in=["staging", "staged"]), name="item_leased"),
+            # Safety Net and gateway watch: delivered files, newest first
+            models.Index(fields=["queue", "-delivered_at"], condition=models.Q(state="delivered"), name="item_sent"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.message_id}"

@@ -1,0 +1,86 @@
+"""Connectors as the list shows them: address spaces, state, queue, drop directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from connectors.models import ForeignConnector, Node, Queue
+from connectors.reads import drop_directories
+from connectors.reads import queues as queue_reads
+from connectors.reads.drop_directories import DropDirectory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectorRow:
+    """One connector."""
+
+    pk: int
+    name: str
+    comment: str
+    spaces: tuple[str, ...]
+    tone: str
+    state: str
+    waiting: int  # over its queues, at most CAP + 1 each
+    queue_pk: int | None
+    last_success_at: datetime | None
+    drop: DropDirectory
+
+
+def rows(node: Node) -> list[ConnectorRow]:
+    """Return all foreign connectors by name."""
+    found = list(ForeignConnector.objects.prefetch_related("address_spaces").order_by("name_key"))
+    drops = drop_directories.look(found, node)
+    summaries = {queue.pk: queue for queue in queue_reads.summaries()}
+    by_guid: dict[object, list[queue_reads.QueueSummary]] = {}
+    for pk, guid in Queue.objects.values_list("pk", "next_hop_connector"):
+        if pk in summaries:
+            by_guid.setdefault(guid, []).append(summaries[pk])
+    return [
+        _row(connector, drop, by_guid.get(connector.guid, [])) for connector, drop in zip(found, drops, strict=True)
+    ]
+
+
+def _row(connector: ForeignConnector, drop: DropDirectory, queues: list[queue_reads.QueueSummary]) -> ConnectorRow:
+    if not connector.enabled:
+        tone, state = "quiet", _("Disabled")
+    elif connector.is_held:
+        tone, state = "wait", _("Held")
+    elif drop.tone == "fail":
+        tone, state = "fail", _("Cannot deliver")
+    else:
+        tone, state = "ok", _("Ready")
+    return ConnectorRow(
+        pk=connector.pk,
+        name=connector.name,
+        comment=connector.comment,
+        spaces=tuple(str(space) for space in connector.address_spaces.all()),
+        tone=tone,
+        state=state,
+        waiting=sum(queue.waiting for queue in queues),
+        queue_pk=queues[0].pk if queues else None,
+        last_success_at=max((q.last_success_at for q in queues if q.last_success_at), default=None),
+        drop=drop,
+    )
+
+
+def answer(found: list[ConnectorRow]) -> tuple[str, str]:
+    """Return how the connectors stand, as tone and sentence."""
+    failing = [row for row in found if row.tone == "fail"]
+    if failing:
+        sentence = ngettext(
+            "%(count)d connector cannot deliver: %(names)s.",
+            "%(count)d connectors cannot deliver: %(names)s.",
+            len(failing),
+        )
+        return "fail", sentence % {"count": len(failing), "names": ", ".join(row.name for row in failing)}
+    paused = sum(row.tone != "ok" for row in found)
+    sentence = ngettext("%(count)d connector is ready.", "%(count)d connectors are ready.", len(found) - paused)
+    text = sentence % {"count": len(found) - paused}
+    if paused:
+        more = ngettext("%(count)d is held or disabled.", "%(count)d are held or disabled.", paused)
+        return "quiet", f"{text} {more % {'count': paused}}"
+    return "ok", text

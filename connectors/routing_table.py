@@ -1,0 +1,120 @@
+"""RoutingTable from the database: the frozen snapshot that every routing decision reads.
+
+`load` costs one tiny query while nothing changed (ConfigGeneration); `directory_for` one query a batch.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterable
+from threading import Lock
+
+from django.conf import settings
+from django.utils.translation import gettext as _
+
+from connectors.errors import ConfigurationError
+from connectors.mail.address import TypedAddress, normalize_domain
+from connectors.mail.address_space import AddressSpace
+from connectors.models import AcceptedDomain, ConfigGeneration, ForeignConnector, Node, ProxyAddress
+from connectors.transport import routing
+
+_CHUNK = 500
+_lock = Lock()
+_cache: dict[int, routing.RoutingTable] = {}
+
+
+def local_node() -> Node:
+    """Return the node of this host; ConfigurationError when `setup` was never run here."""
+    name = settings.FCWEB_NODE or socket.gethostname()
+    node = Node.objects.filter(name=name).first()
+    if node is None:
+        raise ConfigurationError(
+            _("This server, %(name)s, is not set up: run “manage.py setup” first.") % {"name": name},
+            code="NODE_UNKNOWN",
+        )
+    return node
+
+
+def load(node: Node | None = None) -> routing.RoutingTable:
+    """Return the table for `node` (default: this one), read anew after each configuration change (RT-52)."""
+    node = node or local_node()
+    generation = ConfigGeneration.current()
+    with _lock:
+        table = _cache.get(node.pk)
+        if table is None or table.generation != generation:
+            table = _cache[node.pk] = _read(node, generation)
+        return table
+
+
+def forget() -> None:
+    """Drop cached tables; for processes whose database is replaced under them, such as tests."""
+    with _lock:
+        _cache.clear()
+
+
+def _read(node: Node, generation: int) -> routing.RoutingTable:
+    domains = list(AcceptedDomain.objects.all())
+    connectors = ForeignConnector.objects.prefetch_related("address_spaces", "source_transport_servers")
+    return routing.RoutingTable(
+        generation=generation,
+        accepted_domains=tuple(
+            routing.AcceptedDomain(domain=d.domain, kind=routing.DomainKind(d.kind), is_default=d.is_default)
+            for d in domains
+        ),
+        imcea_domains=frozenset(normalize_domain(d.domain) for d in domains if d.is_default or d.accepts_imcea),
+        connectors=tuple(_entry(connector, node) for connector in connectors if connector.address_spaces.all()),
+    )
+
+
+def _entry(connector: ForeignConnector, node: Node) -> routing.ConnectorEntry:
+    sources = list(connector.source_transport_servers.all())
+    return routing.ConnectorEntry(
+        guid=connector.guid,
+        name=connector.name,
+        kind=routing.ConnectorKind.FOREIGN,
+        enabled=connector.enabled,
+        in_scope=not connector.is_scoped_connector or any(source.site == node.site for source in sources),
+        # Each node spools for itself, so a connector is usable here only when this node is among its sources.
+        has_source=any(source.pk == node.pk for source in sources),
+        max_message_bytes=connector.max_message_bytes,
+        spaces=tuple(
+            AddressSpace(type=space.type, space=space.space, cost=space.cost)
+            for space in connector.address_spaces.all()
+        ),
+    )
+
+
+def directory_for(addresses: Iterable[str], table: routing.RoutingTable) -> routing.Directory:
+    """Return the directory entries a batch of recipients may need, contacts' targets included (RT-1 to RT-3)."""
+    wanted = {key for address in addresses for key in routing.lookup_keys(address, table)}
+    found: dict[str, list[routing.DirectoryEntry]] = {}
+    asked: set[str] = set()
+    while wanted - asked:
+        fresh = sorted(wanted - asked)
+        asked.update(fresh)
+        for start in range(0, len(fresh), _CHUNK):
+            rows = ProxyAddress.objects.filter(key__in=fresh[start : start + _CHUNK]).select_related("recipient")
+            for row in rows:
+                entry = _directory_entry(row)
+                found.setdefault(row.key, []).append(entry)
+                if entry.external is not None:
+                    wanted.update(routing.keys_of(entry.external))
+    return found
+
+
+def _directory_entry(row: ProxyAddress) -> routing.DirectoryEntry:
+    recipient = row.recipient
+    external = None
+    if recipient.external_address:
+        kind, colon, value = recipient.external_address.partition(":")
+        external = (
+            TypedAddress(type=kind.upper(), value=value)
+            if colon and kind.upper() != "SMTP"
+            else TypedAddress(type="SMTP", value=value if colon else kind)
+        )
+    return routing.DirectoryEntry(
+        kind=routing.DirectoryKind(recipient.kind),
+        name=recipient.name,
+        primary=recipient.primary_address,
+        external=external,
+    )

@@ -1,0 +1,168 @@
+"""Tags and filters of the dashboard's templates; each is described in docs/ui.md."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+
+from connectors import display
+
+register = template.Library()
+
+_TONES = {
+    # queues (connectors.choices.QueueStatus)
+    "Active": "ok",
+    "Connecting": "info",
+    "Ready": "ok",
+    "Retry": "wait",
+    "Suspended": "quiet",
+    # messages (tracking.choices.TrackedState)
+    "queued": "info",
+    "deferred": "wait",
+    "transferred": "ok",
+    "delivered": "ok",
+    "partly": "fail",
+    "failed": "fail",
+    "bad": "fail",
+    # events (tracking.choices.EventId)
+    "RECEIVE": "info",
+    "SEND": "ok",
+    "DELIVER": "ok",
+    "DEFER": "wait",
+    "FAIL": "fail",
+    "DSN": "info",
+    "BADMAIL": "fail",
+    "POISONMESSAGE": "fail",
+    # verdicts of routing (connectors.transport.routing.Verdict)
+    "deliver": "ok",
+    "unreachable": "wait",
+    "fail": "fail",
+}
+
+
+@register.filter
+def tone(state: object) -> str:
+    """Return the tone of a queue status, message state, event id or verdict; quiet when it has none."""
+    return _TONES.get(str(getattr(state, "value", state)), "quiet")
+
+
+@register.simple_tag
+def icon(name: str, css: str = "") -> SafeString:
+    """Draw an icon of the sprite; it carries no meaning of its own to a screen reader."""
+    return format_html(
+        '<svg class="{}" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>',
+        f"icon {css}".strip(),
+        static("fcweb/icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def badge(tone_name: str, text: object) -> SafeString:
+    """Draw a state: colour, shape and word together."""
+    return format_html('<span class="badge {}">{}{}</span>', tone_name, icon(tone_name), text)
+
+
+@register.filter
+def size(count: int | None) -> str:
+    """Write bytes as KB or MB."""
+    return display.size(count)
+
+
+@register.filter
+def duration(span: timedelta | None) -> str:
+    """Write a time span by its two largest units."""
+    return "" if span is None else display.duration(span)
+
+
+@register.filter
+def capped(count: int, cap: int) -> str:
+    """Write a count, or the cap with a plus sign when counting stopped there."""
+    return display.capped(count, cap)
+
+
+@register.simple_tag
+def when(moment: datetime | None, empty: str = "–") -> SafeString | str:
+    """Write a moment in local time to the second, ISO 8601 UTC in the title; the date only when not today."""
+    if moment is None:
+        return empty
+    local = timezone.localtime(moment)
+    text = date_format(local, "H:i:s")
+    if local.date() != timezone.localdate():
+        text = f"{local:%Y-%m-%d} {text}"
+    return _time_element(moment, text)
+
+
+@register.simple_tag
+def ago(moment: datetime | None, empty: str = "–") -> SafeString | str:
+    """Write how long ago a moment was."""
+    if moment is None:
+        return empty
+    span = timezone.now() - moment
+    text = _("now") if span < timedelta(seconds=1) else _("%(span)s ago") % {"span": display.duration(span)}
+    return _time_element(moment, text)
+
+
+@register.simple_tag
+def age(moment: datetime | None, empty: str = "–") -> SafeString | str:
+    """Write the age of something that still waits: 2 h 10 min."""
+    return empty if moment is None else _time_element(moment, display.duration(timezone.now() - moment))
+
+
+@register.simple_tag
+def until(moment: datetime | None, empty: str = "–") -> SafeString | str:
+    """Write when something will happen: in 12 min."""
+    if moment is None:
+        return empty
+    span = moment - timezone.now()
+    text = _("now") if span < timedelta(seconds=1) else _("in %(span)s") % {"span": display.duration(span)}
+    return _time_element(moment, text)
+
+
+def _time_element(moment: datetime, text: str) -> SafeString:
+    iso = moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return format_html('<time datetime="{}" title="{}" class="nowrap">{}</time>', iso, iso, text)
+
+
+@register.inclusion_tag("components/_copy.html")
+def copy(value: object) -> dict[str, Any]:
+    """Draw a button that copies a text."""
+    return {"value": str(value)}
+
+
+@register.inclusion_tag("components/_short_id.html")
+def short_id(value: object) -> dict[str, Any]:
+    """Write an id shortened in the middle, whole in the title, with a copy button."""
+    text = str(value)
+    return {"value": text, "short": display.short_id(text)}
+
+
+@register.inclusion_tag("components/_address.html")
+def address(value: str) -> dict[str, Any]:
+    """Write an address as people wrote it, the encoded form one click away."""
+    return {"shown": display.shown_address(value)}
+
+
+@register.filter
+def readable(value: str) -> str:
+    """Write an address as people wrote it, as plain text."""
+    return display.shown_address(value).text
+
+
+@register.inclusion_tag("components/_quota.html")
+def quota(used: int, limit: int | None) -> dict[str, Any]:
+    """Draw how full a drop directory is; nothing but the amount without a limit."""
+    share = min(100, used * 100 // limit) if limit else 0
+    if share >= 95:
+        level = "fail"
+    else:
+        level = "wait" if share >= 80 else ""
+    return {"used": used, "limit": limit, "share": share, "level": level}

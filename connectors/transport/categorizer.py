@@ -1,0 +1,160 @@
+"""Categorizer: submitted messages are resolved, routed and put into their queues (RT-1, QU-1, QU-7).
+
+Promises: one transaction a batch; a recipient leaves Submission for a queue or as a failure, never both.
+Leaves to neighbours: the decision itself (`routing.resolve`), the notices (reports).
+Crash: nothing is half done; the next run takes the same messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models import Count
+
+from connectors import routing_table
+from connectors.choices import MessageState, RecipientState, ReportDue
+from connectors.mail.xtext import xtext_encode
+from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node
+from connectors.transport import queue
+from connectors.transport.routing import DeliveryType, NextHop, Resolution, RoutingTable, Verdict, resolve
+from fcweb import bulk
+from tracking import record
+
+_REROUTE_BATCH = 500
+
+
+def run_once(node: Node, *, limit: int, now: datetime) -> int:
+    """Route up to `limit` messages; return how many. A configuration change is applied first (RT-52)."""
+    generation = ConfigGeneration.current()
+    if generation != node.routed_generation:
+        rerouted = _reroute(node, generation, now)
+        if rerouted:
+            return rerouted
+    return _categorize(node, limit=limit, now=now)
+
+
+def _reroute(node: Node, generation: int, now: datetime) -> int:
+    """Send messages of touched queues back to Submission, a few hundred a call; return how many."""
+    for waiting in queue.touched(node, since=node.routed_generation).select_related("node"):
+        moved = queue.resubmit(waiting, limit=_REROUTE_BATCH, now=now)
+        if moved:
+            return moved
+    Node.objects.filter(pk=node.pk).update(routed_generation=generation)
+    node.routed_generation = generation
+    return 0
+
+
+def _categorize(node: Node, *, limit: int, now: datetime) -> int:
+    with transaction.atomic():
+        submitted = Message.objects.filter(node=node, state=MessageState.SUBMITTED).order_by("pk")
+        messages = {message.pk: message for message in submitted.select_for_update(skip_locked=True)[:limit]}
+        if not messages:
+            return 0
+        waiting = MessageRecipient.objects.filter(message__in=list(messages), state=RecipientState.SUBMITTED)
+        recipients = list(waiting.order_by("pk"))
+        table = routing_table.load(node)
+        directory = routing_table.directory_for({recipient.address for recipient in recipients}, table)
+        batch = _Batch(messages, table, node=node, now=now)
+        for recipient in recipients:
+            message = messages[recipient.message_id]
+            batch.add(recipient, resolve(recipient.address, size=message.size, table=table, directory=directory))
+        batch.write()
+    return len(messages)
+
+
+class _Batch:
+    """The rows that one categorizer transaction writes."""
+
+    def __init__(self, messages: dict[int, Message], table: RoutingTable, *, node: Node, now: datetime) -> None:
+        self._messages = messages
+        self._table = table
+        self._node = node
+        self._now = now
+        self._single = set(ForeignConnector.objects.filter(one_recipient_per_file=True).values_list("guid", flat=True))
+        # (message, next hop, recipient when it needs a copy of its own) -> recipients that share the copy
+        self._copies: dict[tuple[int, NextHop, int], list[tuple[int, str]]] = {}
+        self._counts = _recipient_counts(messages)
+        self._changed: set[int] = set()  # messages with a recipient the spool file names differently
+        self._failed: list[tuple[object, ...]] = []
+        self._rewritten: list[tuple[str, int]] = []
+        self._events: list[record.NewEvent] = []
+
+    def add(self, recipient: MessageRecipient, resolution: Resolution) -> None:
+        """Take the decision on one recipient."""
+        message = self._messages[recipient.message_id]
+        if self._counts[message.pk] > self._node.max_recipients:
+            self._fail(recipient, "550 5.5.3 RESOLVER.ADR.RecipLimit; too many recipients", "Recipients")
+            return
+        if resolution.resolved_from:
+            self._resolved(recipient, resolution, message)
+        if resolution.verdict is Verdict.FAIL:
+            context = "Size" if resolution.status == "5.3.4" else "NoRoute"
+            self._fail(recipient, resolution.text, context)
+            return
+        hop = resolution.next_hop
+        assert hop is not None
+        alone = hop.connector in self._single or hop.delivery_type == DeliveryType.SMTP_DELIVERY_TO_MAILBOX
+        copy = (message.pk, hop, recipient.pk if alone else 0)
+        if resolution.envelope_address != recipient.address or resolution.resolved_from:
+            self._changed.add(message.pk)
+        self._copies.setdefault(copy, []).append((recipient.pk, resolution.envelope_address))
+
+    def _resolved(self, recipient: MessageRecipient, resolution: Resolution, message: Message) -> None:
+        """Record that an address was replaced; the first address is kept as ORCPT (DSN-26, RT-X16)."""
+        self._events.append(
+            record.resolve(
+                message.tracked_id,
+                at=self._now,
+                server=self._node.name,
+                recipient=str(resolution.final),
+                related=resolution.resolved_from,
+            )
+        )
+        if not recipient.orcpt:
+            self._rewritten.append((f"rfc822;{xtext_encode(resolution.resolved_from)}", recipient.pk))
+
+    def _fail(self, recipient: MessageRecipient, text: str, context: str) -> None:
+        fate = (RecipientState.FAILING.value, text[:1000], "ROUTING", context, ReportDue.FAILED.value)
+        self._failed.append((*fate, recipient.pk))
+
+    def write(self) -> None:
+        """Write everything in the caller's transaction."""
+        bulk.update(
+            MessageRecipient, ["state", "status_text", "fail_source", "fail_context", "report_due"], self._failed
+        )
+        bulk.update(MessageRecipient, ["orcpt"], self._rewritten)
+        queue.enqueue(self._entries(), node=self._node, now=self._now)
+        Message.objects.filter(pk__in=list(self._messages)).update(state=MessageState.ROUTED)
+        record.save(self._events)
+
+    def _entries(self) -> Sequence[queue.Entry]:
+        keys: dict[NextHop, queue.Key] = {}
+        entries = []
+        for (message_pk, hop, _alone), recipients in self._copies.items():
+            key = keys.get(hop)
+            if key is None:
+                key = keys[hop] = queue.Key(
+                    delivery_type=str(hop.delivery_type),
+                    domain=hop.domain,
+                    connector=hop.connector,
+                    connector_name=hop.connector_name,
+                )
+            priority = self._messages[message_pk].priority
+            entries.append(
+                queue.Entry(
+                    key=key,
+                    message_pk=message_pk,
+                    priority=priority,
+                    recipients=tuple(recipients),
+                    is_whole=len(recipients) == self._counts[message_pk] and message_pk not in self._changed,
+                )
+            )
+        return entries
+
+
+def _recipient_counts(messages: dict[int, Message]) -> dict[int, int]:
+    """Return how many recipients each message has, settled ones included: one query."""
+    rows = MessageRecipient.objects.filter(message__in=list(messages)).order_by()
+    return dict(rows.values_list("message_id").annotate(count=Count("pk")))

@@ -1,0 +1,185 @@
+"""Drop: messages handed to a gateway as files in a connector's drop directory (DR-, FC-10 to FC-20).
+
+Promises: a temp file is complete and durable before `delivery` publishes it; the quota is never exceeded.
+Leaves to neighbours: the rename that publishes, rows and events (delivery). Deleting is the reader's (DR-35).
+Crash: temp names are committed first, so `delivery.recover` knows every file here that is ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from connectors import disk, drop_directory
+from connectors.conf import TransportConfig
+from connectors.errors import FcwebError
+from connectors.mail import replay_format
+from connectors.mail.envelope import Envelope, Recipient
+from connectors.models import ForeignConnector, Queue
+from connectors.transport.couriers.base import HopFailure, ItemFailure, Prepared
+from connectors.transport.queue import LeasedItem
+
+_FAILURES = {
+    errno.ENOENT: HopFailure(text="451 4.3.5 Drop directory does not exist", context="DropMissing"),
+    errno.ENOTDIR: HopFailure(text="451 4.3.5 Drop directory does not exist", context="DropMissing"),
+    errno.EACCES: HopFailure(text="451 4.3.5 Drop directory: access denied", context="DropDenied"),
+    errno.EPERM: HopFailure(text="451 4.3.5 Drop directory: access denied", context="DropDenied"),
+    errno.EROFS: HopFailure(text="451 4.3.5 Drop directory: read-only file system", context="DropDenied"),
+    errno.ENAMETOOLONG: HopFailure(text="451 4.3.0 Drop directory: path too long", context="DropName"),
+}
+_QUOTA = HopFailure(text="452 4.3.1 Drop directory quota reached", context="DropQuota")
+_NO_CONNECTOR = HopFailure(text="451 4.3.5 Connector is gone", context="DropMissing")
+
+
+def failure(error: OSError) -> HopFailure:
+    """Return the queue's error for an OS error of its drop directory. Rules: FC 1.4, QR-42."""
+    known = _FAILURES.get(error.errno or 0)
+    if known is not None:
+        return known
+    return HopFailure(text=f"451 4.3.0 Drop directory: {error.strerror or error}", context="DropIO")
+
+
+class DropCourier:
+    """Writes Replay-format files; links the spool file where nothing differs (design 3)."""
+
+    folder_of = None
+
+    def __init__(self, config: TransportConfig) -> None:
+        self._config = config
+
+    def directory(self, queue: Queue) -> Path | HopFailure:
+        connector = _connector(queue)
+        if connector is None:
+            return _NO_CONNECTOR
+        try:
+            return drop_directory.effective_path(connector, queue.node)
+        except FcwebError as error:
+            return HopFailure(text=f"451 4.3.0 {error.code}", context="DropName")
+
+    def connector_name(self, queue: Queue) -> str:
+        return queue.connector_name
+
+    def prepare(self, queue: Queue, items: Sequence[LeasedItem]) -> Prepared:
+        connector = _connector(queue)
+        if connector is None:
+            return Prepared(left=items, trouble=_NO_CONNECTOR)
+        directory = Path(items[0].directory)
+        try:
+            _probe(directory, items[0].temp_name)
+            fitting, failed, trouble = self._within_quota(connector, directory, items)
+            self._write(connector, directory, fitting)
+        except OSError as error:
+            disk.unlink_all(directory / item.temp_name for item in items)
+            return Prepared(left=items, trouble=failure(error))
+        kept = {item.pk for item in fitting} | {item.item.pk for item in failed}
+        return Prepared(
+            written=fitting, failed=failed, left=[item for item in items if item.pk not in kept], trouble=trouble
+        )
+
+    def _within_quota(
+        self, connector: ForeignConnector, directory: Path, items: Sequence[LeasedItem]
+    ) -> tuple[list[LeasedItem], list[ItemFailure], HopFailure | None]:
+        """Split a batch by size and quota. Rules: DR-22, DR-28 to DR-30, QR-43, QR-44."""
+        fitting: list[LeasedItem] = []
+        failed: list[ItemFailure] = []
+        quota = connector.drop_directory_quota
+        free = None if quota is None else quota - drop_directory.usage(directory).bytes
+        limit = connector.max_message_bytes
+        trouble = None
+        for item in items:
+            size = item.message.size + item.message.content_offset
+            if (limit is not None and item.message.size > limit) or (quota is not None and size > quota):
+                text = "550 5.3.4 ROUTING.SizeLimit; message is too large for the connector"
+                failed.append(ItemFailure(item=item, text=text, context="Size"))
+            elif free is None:
+                fitting.append(item)
+            elif trouble is None and size <= free:
+                free -= size
+                fitting.append(item)
+            else:
+                trouble = _QUOTA  # order is kept: nothing overtakes a message that waits for room
+        return fitting, failed, trouble
+
+    def _write(self, connector: ForeignConnector, directory: Path, items: Sequence[LeasedItem]) -> None:
+        """Link or copy each message under its temp name; all durable on return. Rules: DR-25 step 2."""
+        linkable = _same_place(self._config.spool_dir, directory)
+        copies: list[tuple[str, Sequence[bytes]]] = []
+        linked = 0
+        for item in items:
+            source = self._config.spool_dir / item.message.spool_name
+            if linkable and _is_spool_file(item, connector):
+                os.link(source, directory / item.temp_name, follow_symlinks=False)
+                linked += 1
+            else:
+                copies.append((item.temp_name, _rendered(source, item, connector)))
+        if copies:
+            disk.write_batch(directory, copies, mode=self._config.sync)
+        if linked:
+            disk.sync_directory(directory)
+
+
+def relayed(connector: ForeignConnector, item: LeasedItem) -> list[int]:
+    """Return the recipients that get a relay notice: SUCCESS asked for, and the connector wants it (DR-34)."""
+    if not connector.relay_dsn_required:
+        return []
+    return [recipient.pk for recipient in item.recipients if "SUCCESS" in recipient.notify.split(",")]
+
+
+def _connector(queue: Queue) -> ForeignConnector | None:
+    return ForeignConnector.objects.filter(guid=queue.next_hop_connector).first()
+
+
+def _probe(directory: Path, temp_name: str) -> None:
+    """Try write, rename and delete, as each batch must (DR-11); raises OSError."""
+    first = directory / f"{temp_name}.probe"
+    second = directory / f"{temp_name}.probed"
+    descriptor = os.open(first, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+    os.close(descriptor)
+    os.rename(first, second)
+    os.unlink(second)
+
+
+def _same_place(spool_dir: Path, directory: Path) -> bool:
+    """Tell whether a link will do: one file system, and readers of the drop directory may read spool files.
+
+    A drop directory that hands its group to new files needs a copy: a link keeps the spool's group.
+    """
+    spool_status = os.stat(spool_dir)
+    status = os.stat(directory)
+    return spool_status.st_dev == status.st_dev and (not status.st_mode & 0o2000 or status.st_gid == os.getegid())
+
+
+def _is_spool_file(item: LeasedItem, connector: ForeignConnector) -> bool:
+    """Tell whether the drop file would be the spool file byte for byte (design 3)."""
+    return item.is_whole and not item.message.has_org_headers and not relayed(connector, item)
+
+
+def _rendered(source: Path, item: LeasedItem, connector: ForeignConnector) -> Sequence[bytes]:
+    """Return block and content of a drop file of its own. Rules: DR-13 to DR-20, DR-34."""
+    raw = source.read_bytes()
+    envelope, offset = replay_format.read_block(raw)
+    content = raw[offset:]
+    if item.message.has_org_headers:
+        content = replay_format.without_org_headers(content)
+    taken_over = set(relayed(connector, item))
+    recipients = tuple(
+        Recipient(
+            address=recipient.address,
+            orcpt=recipient.orcpt,
+            notify=_without_success(recipient.notify) if recipient.pk in taken_over else recipient.notify,
+        )
+        for recipient in item.recipients
+    )
+    block = replay_format.block(_with(envelope, recipients), content_bytes=len(content))
+    return block, content
+
+
+def _with(envelope: Envelope, recipients: tuple[Recipient, ...]) -> Envelope:
+    return replace(envelope, recipients=recipients)
+
+
+def _without_success(notify: str) -> str:
+    return ",".join(word for word in notify.split(",") if word != "SUCCESS") or "NEVER"

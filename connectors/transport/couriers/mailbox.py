@@ -1,0 +1,81 @@
+"""Mailbox: messages stored in the Maildir of a local recipient (RT-4).
+
+The store is ours: its folders are made when needed. One item holds one recipient (see categorizer).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from django.conf import settings
+
+from connectors import disk
+from connectors.conf import TransportConfig
+from connectors.mail.address import address_key
+from connectors.models import Queue
+from connectors.transport.couriers.base import HopFailure, Prepared
+from connectors.transport.queue import LeasedItem
+
+
+def store_path(queue: Queue) -> Path:
+    """Return the directory that holds the Maildirs of a node."""
+    configured = queue.node.mailbox_directory_path
+    return Path(configured) if configured else Path(settings.DATA_DIR) / "mailboxes"
+
+
+def folder_name(address: str) -> str:
+    """Return the Maildir folder of an address; never a path, whatever the address holds."""
+    key = address_key(address)
+    safe = "".join(c if c.isalnum() or c in "@-_." else f"%{ord(c):02x}" for c in key)
+    return safe.replace("..", ".%2e").lstrip(".") or "%00"
+
+
+class MailboxCourier:
+    """Writes Maildir files: Return-Path and Delivered-To on top, then the content."""
+
+    def __init__(self, config: TransportConfig) -> None:
+        self._config = config
+
+    def folder_of(self, item: LeasedItem) -> str:
+        return folder_name(item.recipients[0].address)
+
+    def directory(self, queue: Queue) -> Path | HopFailure:
+        return store_path(queue)
+
+    def connector_name(self, queue: Queue) -> str:
+        return ""
+
+    def prepare(self, queue: Queue, items: Sequence[LeasedItem]) -> Prepared:
+        root = Path(items[0].directory)
+        try:
+            by_folder: dict[str, list[LeasedItem]] = {}
+            for item in items:
+                by_folder.setdefault(_folder_of(item), []).append(item)
+            for folder, batch in by_folder.items():
+                _make(root, folder)
+                files = [(item.temp_name.rpartition("/")[2], self._content(item)) for item in batch]
+                disk.write_batch(root / folder / "tmp", files, mode=self._config.sync)
+        except OSError as error:
+            disk.unlink_all(root / item.temp_name for item in items)
+            text = f"451 4.3.0 Mailbox store: {error.strerror or error}"
+            return Prepared(left=items, trouble=HopFailure(text=text, context="StoreIO"))
+        return Prepared(written=items)
+
+    def _content(self, item: LeasedItem) -> Sequence[bytes]:
+        raw = (self._config.spool_dir / item.message.spool_name).read_bytes()
+        head = f"Return-Path: <{item.message.mail_from}>\r\nDelivered-To: {item.recipients[0].address}\r\n"
+        return head.encode("utf-8", "replace"), raw[item.message.content_offset :]
+
+
+def _folder_of(item: LeasedItem) -> str:
+    """Return the mailbox part of the committed name "<mailbox>/tmp/<file>"."""
+    return item.temp_name.split("/", 1)[0]
+
+
+def _make(root: Path, folder: str) -> None:
+    for part in ("tmp", "new", "cur"):
+        path = root / folder / part
+        if not path.is_dir():
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            disk.sync_directory(path.parent)

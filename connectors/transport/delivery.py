@@ -1,0 +1,235 @@
+"""Delivery: ready items are leased, written, published and settled, a batch at a time (DR-25, DR-26).
+
+Promises: a file is published exactly once for a crash of ours at any instant: a rename only follows the `staged`
+commit, and after it the temp file is the witness.
+Leaves to neighbours: what a file holds (couriers), the rows (queue).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from connectors import disk, event_log, owner
+from connectors.choices import DeliveryType, ItemState
+from connectors.conf import TransportConfig
+from connectors.event_log import DROP_EVENTS, Event
+from connectors.models import ForeignConnector, Node, Queue, QueueItem
+from connectors.transport import queue as queues
+from connectors.transport.couriers.base import Courier, HopFailure
+from connectors.transport.couriers.drop import DropCourier, failure, relayed
+from connectors.transport.couriers.mailbox import MailboxCourier
+from connectors.transport.queue import DELIVERED_TEXT, LeasedItem
+from tracking import record
+
+_EVENT_OF = {
+    "DropIO": Event.BAD_DROP_DIRECTORY,
+    "DropQuota": Event.QUOTA_EXCEEDED,
+    "DropName": Event.PATH_TOO_LONG,
+    "DropMissing": Event.NO_DROP_DIRECTORY,
+    "DropDenied": Event.DROP_UNAUTHORIZED,
+}
+_OUR_TEMP = re.compile(r"\.\d+-[0-9a-f-]{36}\.tmp(\.probed?)?")
+
+
+class Delivery:
+    """The delivery stage of one process."""
+
+    def __init__(self, node: Node, *, config: TransportConfig, token: str) -> None:
+        self._node = node
+        self._config = config
+        self._token = token
+        self.couriers: dict[str, Courier] = {
+            DeliveryType.NON_SMTP_GATEWAY: DropCourier(config),
+            DeliveryType.MAILBOX: MailboxCourier(config),
+        }
+
+    def run_once(self, now: datetime) -> int:
+        """Deliver one batch of every queue that is due; return the number of items settled."""
+        done = queues.expire(self._node, limit=self._config.batch, now=now)
+        for queue in queues.due(self._node, now=now):
+            queue.node = self._node
+            courier = self.couriers.get(queue.delivery_type)
+            if courier is not None:
+                done += self._deliver(queue, courier, now)
+        return done
+
+    def _deliver(self, queue: Queue, courier: Courier, now: datetime) -> int:
+        directory = courier.directory(queue)
+        if isinstance(directory, HopFailure):
+            self._trouble(queue, [], directory, now)
+            return 0
+        items = queues.lease(
+            queue,
+            directory=str(directory),
+            token=self._token,
+            limit=self._config.batch,
+            folder_of=courier.folder_of,
+        )
+        if not items:
+            return 0
+        prepared = courier.prepare(queue, items)
+        for failed in prepared.failed:
+            queues.fail_items(
+                [failed.item],
+                text=failed.text,
+                source=_source(queue),
+                context=failed.context,
+                connector=queue.connector_name,
+                now=now,
+            )
+        trouble = prepared.trouble
+        left = list(prepared.left)
+        if prepared.written:
+            queues.mark_staged([item.pk for item in prepared.written])
+            trouble_on_publish = self._publish(prepared.written)
+            if trouble_on_publish is not None:
+                return self._half_published(queue, courier, prepared.written, trouble_on_publish, now)
+            self.settle(queue, courier, prepared.written, now=now)
+        if trouble is not None:
+            self._trouble(queue, left, trouble, now)
+        elif left:
+            queues.release([item.pk for item in left])
+        return len(prepared.written) + len(prepared.failed)
+
+    def _publish(self, items: Sequence[LeasedItem]) -> HopFailure | None:
+        """Rename temp files to their final names, durable; a temp that is gone was published by us (DR-26)."""
+        try:
+            folders = set()
+            for item in items:
+                target = Path(item.directory) / item.final_name
+                try:
+                    disk.rename_new(Path(item.directory) / item.temp_name, target)
+                except FileNotFoundError:
+                    os.stat(target.parent)  # a directory that went away is trouble, not a published file
+                folders.add(target.parent)
+            for folder in folders:
+                disk.sync_directory(folder)
+        except OSError as error:
+            return failure(error)
+        return None
+
+    def _half_published(
+        self, queue: Queue, courier: Courier, items: Sequence[LeasedItem], trouble: HopFailure, now: datetime
+    ) -> int:
+        """Settle what is published, take the rest back: the temp file tells which is which (DR-26)."""
+        published = []
+        unpublished = []
+        for item in items:
+            temp = Path(item.directory) / item.temp_name
+            if not temp.parent.is_dir():
+                # The directory itself is away (unmounted, renamed): nobody can tell yet. The items stay
+                # `staged`; recovery looks again when it is back.
+                continue
+            (unpublished if os.path.lexists(temp) else published).append(item)
+        self.settle(queue, courier, published, now=now)
+        disk.unlink_all(Path(item.directory) / item.temp_name for item in unpublished)
+        self._trouble(queue, unpublished, trouble, now)
+        return len(published)
+
+    def settle(
+        self, queue: Queue, courier: Courier, items: Sequence[LeasedItem], *, now: datetime, note: str = ""
+    ) -> None:
+        """Record delivered items with their events; the connector is well again."""
+        if not items:
+            return
+        connector = ForeignConnector.objects.filter(guid=queue.next_hop_connector).first()
+        notices = [pk for item in items for pk in relayed(connector, item)] if connector else []
+        events = [_delivered_event(queue, courier.connector_name(queue), item, note, now) for item in items]
+        queues.settle_delivered(queue, items, events, relayed=notices, now=now)
+        if queue.last_error:
+            event_log.clear_events(DROP_EVENTS, queue.connector_name, now=now)
+
+    def _trouble(self, queue: Queue, items: Sequence[LeasedItem], trouble: HopFailure, now: datetime) -> None:
+        queues.back_off(queue, items, error=trouble.text, reason=trouble.context, config=self._config, now=now)
+        event = _EVENT_OF.get(trouble.context)
+        if event is not None:
+            others = tuple(other for other in DROP_EVENTS if other is not event)
+            event_log.clear_events(others, queue.connector_name, now=now)
+            event_log.raise_event(event, queue.connector_name, trouble.text, now=now)
+
+    def recover(self, now: datetime) -> int:
+        """Finish or undo what processes that ended had leased; return how many items (DR-26, DR-27)."""
+        leased = QueueItem.objects.filter(
+            queue__node=self._node, state__in=[ItemState.STAGING, ItemState.STAGED]
+        ).select_related("queue__node")
+        dead = {
+            token
+            for token in leased.order_by().values_list("leased_by", flat=True).distinct()
+            # This process runs its stages one after the other: what it still holds here it failed to finish.
+            if token == self._token or not owner.is_alive(self._config.run_dir, token)
+        }
+        if not dead:
+            return 0
+        recovered = 0
+        for row in leased.filter(leased_by__in=dead).order_by("pk"):
+            recovered += self._recover(row, now)
+        self._sweep_temps({Path(path) for path in leased.values_list("directory", flat=True)})
+        return recovered
+
+    def _recover(self, row: QueueItem, now: datetime) -> int:
+        temp = Path(row.directory) / row.temp_name
+        if row.state == ItemState.STAGING:
+            disk.unlink_all([temp])
+            queues.release([row.pk])
+            return 1
+        if not temp.parent.is_dir():
+            return 0
+        items = queues.load([row.pk])
+        note = ""
+        if os.path.lexists(temp):
+            if self._publish(items) is not None:
+                return 0
+        elif not os.path.lexists(Path(row.directory) / row.final_name):
+            note = "S:fc.note=presumed published"
+        courier = self.couriers[row.queue.delivery_type]
+        self.settle(row.queue, courier, items, now=now, note=note)
+        return 1
+
+    def _sweep_temps(self, directories: set[Path]) -> None:
+        """Remove temp files of ours that no row knows (DR-27)."""
+        for directory in directories:
+            try:
+                with os.scandir(directory) as entries:
+                    names = [entry.name for entry in entries if _OUR_TEMP.fullmatch(entry.name)]
+            except OSError:
+                continue
+            known = set(
+                QueueItem.objects.filter(
+                    temp_name__in=names, state__in=[ItemState.STAGING, ItemState.STAGED]
+                ).values_list("temp_name", flat=True)
+            )
+            disk.unlink_all(directory / name for name in names if name not in known)
+
+
+def _source(queue: Queue) -> str:
+    return "STOREDRIVER" if queue.delivery_type == DeliveryType.MAILBOX else "GATEWAY"
+
+
+def _delivered_event(queue: Queue, connector: str, item: LeasedItem, note: str, now: datetime) -> record.NewEvent:
+    """Return DELIVER for a mailbox, SEND for a gateway (MT-A, MT-B)."""
+    retries = f"S:fc.retries={queue.retry_count}" if queue.retry_count else ""
+    recipients = [(recipient.address, DELIVERED_TEXT) for recipient in item.recipients]
+    if queue.delivery_type == DeliveryType.MAILBOX:
+        return record.deliver(
+            item.message.tracked_id,
+            at=now,
+            server=queue.node.name,
+            store=queue.next_hop_domain,
+            recipients=recipients,
+            arrived_at=item.message.received_at,
+        )
+    return record.send(
+        item.message.tracked_id,
+        at=now,
+        source="GATEWAY",
+        server=queue.node.name,
+        connector=connector,
+        context=item.final_name,
+        recipients=recipients,
+        arrived_at=item.message.received_at,
+        custom=";".join(filter(None, (retries, note))),
+    )

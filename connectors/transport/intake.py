@@ -1,0 +1,279 @@
+"""Intake: the engine Pickup and Replay share: claim, read, judge, settle (PU-11 to PU-22, RP-1).
+
+Promises: every claimed file ends in exactly one of queued, notice, `.bad` or back to `.eml`; one sync and one
+commit a batch. Leaves to neighbours: what a file must contain (`reader`), routing.
+Crash: `claims.recover` decides by the row; a file read a second time is known by its source key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from django.db import transaction
+
+from connectors import event_log, spool
+from connectors.choices import FileState
+from connectors.conf import TransportConfig
+from connectors.event_log import Event
+from connectors.mail.verdict import Draft, Fate, Rejection
+from connectors.models import Message, Node, SourceFile
+from connectors.transport import badmail, claims, refusals, submission
+from connectors.transport.claims import Claim
+from connectors.transport.file_names import free_name
+from connectors.transport.scan import Scanner
+from connectors.transport.submission import Submission
+from fcweb import bulk
+from tracking import record
+
+logger = logging.getLogger(__name__)
+
+Reader = Callable[[bytes, int], Draft | Rejection]  # bytes as dropped, owner uid
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Door:
+    """What differs between Pickup and Replay."""
+
+    node: Node
+    stage: str  # "Pickup" or "Replay"
+    directory: Path
+    per_minute: int | None
+    reader: Reader
+    domain: str  # default accepted domain, for generated Message-IDs
+
+    @property
+    def source(self) -> str:
+        """Tracking source and SourceFile.source."""
+        return self.stage.upper()
+
+
+@dataclass(slots=True, kw_only=True)
+class Judged:
+    """One claimed file after reading."""
+
+    claim: Claim
+    sha256: str
+    source_key: str
+    verdict: Submission | Rejection | None  # None: read before, nothing to do but to remove the file
+
+
+class Intake:
+    """One watched directory; `run_once` takes one batch."""
+
+    def __init__(self, door: Door, *, config: TransportConfig, token: str) -> None:
+        self.door = door
+        self.closed: set[str] = set()  # names inotify saw closed after writing or moved in
+        self._config = config
+        self._token = token
+        self._scanner = Scanner(
+            door.directory,
+            settle=timedelta(seconds=door.node.settle_seconds),
+            empty_age=config.empty_file_age,
+        )
+        self.throttled_until: datetime | None = None
+
+    def next_due(self) -> datetime | None:
+        """Return when a file left alone, or a used-up rate, is worth another look."""
+        times = [time for time in (self._scanner.next_due(), self.throttled_until) if time is not None]
+        return min(times, default=None)
+
+    def run_once(self, now: datetime) -> int:
+        """Take one batch; return the number of files that left the directory."""
+        door = self.door
+        try:
+            candidates = self._scanner.take(self._config.batch, now=now, closed=self.closed)
+        except OSError as error:
+            event_log.raise_event(Event.PICKUP_READ, str(door.directory), str(error), now=now)
+            return 0
+        if not candidates:
+            return 0
+        crash_counts = claims.suspicious(candidates)
+        if crash_counts:
+            # A file that broke a process is read alone, so that a second crash names the culprit (PU-21).
+            alone = next(c for c in candidates if c.identity in crash_counts)
+            self._scanner.give_back([c for c in candidates if c is not alone])
+            candidates = [alone]
+        held, left_over = claims.claim(
+            candidates,
+            node=door.node,
+            source=door.source,
+            directory=door.directory,
+            per_minute=door.per_minute,
+            token=self._token,
+            crash_counts=crash_counts,
+            now=now,
+        )
+        self._scanner.give_back(left_over)
+        self.throttled_until = now + timedelta(seconds=1) if left_over else None
+        if not held:
+            return 0
+        try:
+            judged, bad_rows = self._take(held, now)
+        except Exception:
+            # Database down, disk full, a bug: nothing of this batch is settled, everything goes back (PU-53).
+            claims.put_back(held, directory=door.directory, now=now)
+            raise
+        self._follow(judged, bad_rows, now)
+        return len(judged)
+
+    def _take(self, held: list[Claim], now: datetime) -> tuple[list[Judged], list[SourceFile]]:
+        judged = []
+        waiting = []
+        for claim in held:
+            result = self._judge(claim, now)
+            if result is None:
+                waiting.append(claim)
+            else:
+                judged.append(result)
+        if waiting:
+            claims.put_back(waiting, directory=self.door.directory, now=now)
+            for claim in waiting:
+                self._scanner.wait_for(claim.candidate.name, now + self._config.poll_interval)
+        return judged, self._settle(judged, now)
+
+    def _judge(self, claim: Claim, now: datetime) -> Judged | None:
+        """Read one file and decide; None sends it back for another poll (PU-9, PU-49)."""
+        candidate = claim.candidate
+        limit = self.door.node.max_message_bytes
+        try:
+            too_big = limit is not None and candidate.size > limit
+            data = _read(candidate.descriptor, refusals.HEAD_BYTES if too_big else candidate.size)
+            status = os.fstat(candidate.descriptor)
+            if (status.st_size, status.st_mtime_ns) != (candidate.size, candidate.modified_ns):
+                return None
+            digest = hashlib.sha256(data).hexdigest()
+            verdict = self._verdict(data, claim, digest, too_big=too_big, now=now)
+        except Exception:
+            # A message of a kind nobody foresaw must not stop the others: it is counted as a crash of its own.
+            logger.exception("file could not be judged", extra={"file": candidate.name})
+            return self._crashed(claim)
+        finally:
+            candidate.close()
+        if isinstance(verdict, Rejection) and verdict.fate is Fate.WAIT:
+            age = now.timestamp() - candidate.modified_ns / 1e9
+            if age < self._config.poll_interval.total_seconds():
+                return None
+        return Judged(claim=claim, sha256=digest, source_key=_source_key(claim, digest), verdict=verdict)
+
+    def _crashed(self, claim: Claim) -> Judged | None:
+        claim.crash_count += 1
+        if claim.crash_count < self._config.poison_threshold:
+            return None
+        poison = Rejection(fate=Fate.BAD, reason="POISON")
+        return Judged(claim=claim, sha256="", source_key=_source_key(claim, ""), verdict=poison)
+
+    def _verdict(
+        self, data: bytes, claim: Claim, digest: str, *, too_big: bool, now: datetime
+    ) -> Submission | Rejection:
+        door = self.door
+        result = door.reader(data, claim.candidate.owner_uid)
+        refusal = None
+        if isinstance(result, Rejection):
+            if result.fate is not Fate.NOTICE:
+                return result
+            result, refusal = refusals.as_draft(result, data=data, file_name=claim.candidate.name)
+        elif too_big:
+            refusal = refusals.too_big(claim.candidate.name)
+        return submission.from_draft(
+            result,
+            node=door.node,
+            domain=door.domain,
+            stage=door.stage,
+            now=now,
+            source_file=os.fsencode(claim.candidate.name).decode("utf-8", "replace"),
+            source_key=_source_key(claim, digest),
+            owner_uid=claim.candidate.owner_uid,
+            refusal=refusal,
+        )
+
+    def _settle(self, judged: list[Judged], now: datetime) -> list[SourceFile]:
+        """Make the batch durable and commit it; return the rows of bad files. Rules: PU-18."""
+        if not judged:
+            return []
+        door = self.door
+        seen = dict(
+            Message.objects.filter(source_key__in=[item.source_key for item in judged]).values_list("source_key", "pk")
+        )
+        fresh = [item for item in judged if isinstance(item.verdict, Submission) and item.source_key not in seen]
+        spooled = submission.spool_all(
+            [item.verdict for item in fresh if isinstance(item.verdict, Submission)], config=self._config, now=now
+        )
+        with transaction.atomic():
+            keys = submission.insert(spooled, node=door.node, config=self._config, now=now)
+            by_key = dict(zip((item.source_key for item in fresh), keys, strict=True)) | seen
+            _settle_taken(judged, by_key, now)
+            return self._settle_bad(judged, now)
+
+    def _settle_bad(self, judged: Sequence[Judged], now: datetime) -> list[SourceFile]:
+        """Mark the rejected files bad, with BADMAIL events; in the caller's transaction."""
+        rejected = {item.claim.pk: item for item in judged if isinstance(item.verdict, Rejection)}
+        rows = list(SourceFile.objects.filter(pk__in=list(rejected)).select_related("node"))
+        events = []
+        for row in rows:
+            item = rejected[row.pk]
+            assert isinstance(item.verdict, Rejection)
+            verdict = item.verdict
+            row.state = FileState.BAD
+            row.sha256 = item.sha256
+            row.settled_at = now
+            row.bad_name = free_name(self.door.directory, item.claim.candidate.name, ".bad", now)
+            row.reason = verdict.reason
+            row.line = verdict.line
+            row.text = submission.clean(verdict.text, 400)
+            row.sender = submission.clean(verdict.originator or verdict.sender, 600)
+            row.subject = submission.clean(verdict.subject, 1000)
+            row.crash_count = item.claim.crash_count
+            recipients = [(submission.clean(r.address, 600), "") for r in verdict.recipients]
+            message_id = submission.clean(verdict.message_id, 998)
+            events.append(badmail.badmail_event(row, recipients=recipients, message_id=message_id, now=now))
+        fields = ["state", "sha256", "settled_at", "bad_name", "reason", "line", "text", "sender", "subject"]
+        SourceFile.objects.bulk_update(rows, [*fields, "crash_count"])
+        record.save(events)
+        return rows
+
+    def _follow(self, judged: Sequence[Judged], bad_rows: Sequence[SourceFile], now: datetime) -> None:
+        """After the commit: taken files disappear, bad files get their name. Repeated by recovery after a crash."""
+        directory = self.door.directory
+        taken = [directory / item.claim.claimed_name for item in judged if not isinstance(item.verdict, Rejection)]
+        try:
+            spool.discard(self._config.spool_dir, taken)
+        except OSError as error:
+            event_log.raise_event(Event.PICKUP_DELETE, str(directory), str(error), now=now)
+        for row in bad_rows:
+            badmail.rename_aside(row, now=now)
+
+
+def _settle_taken(judged: Sequence[Judged], keys: dict[str, int], now: datetime) -> None:
+    """Mark the taken files queued or returned; in the caller's transaction."""
+    rows = []
+    for item in judged:
+        if isinstance(item.verdict, Rejection):
+            continue
+        refused = item.verdict is not None and item.verdict.refusal is not None
+        state = FileState.NOTICE if refused else FileState.QUEUED
+        rows.append((state.value, item.sha256, now, keys[item.source_key], item.claim.pk))
+    bulk.update(SourceFile, ["state", "sha256", "settled_at", "message"], rows)
+
+
+def _read(descriptor: int, size: int) -> bytes:
+    """Read up to `size` bytes from the start of an open file."""
+    data = os.pread(descriptor, size, 0)
+    while len(data) < size:
+        more = os.pread(descriptor, size - len(data), len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _source_key(claim: Claim, digest: str) -> str:
+    """Return the identity of a dropped file: the same file read twice is one submission (PU-18, UP-4)."""
+    device, inode, size, modified_ns = claim.candidate.identity
+    text = f"{device}:{inode}:{size}:{modified_ns}:{digest}"
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()

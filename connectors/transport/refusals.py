@@ -1,0 +1,40 @@
+"""Refusals: files that are read well enough to be returned to their sender (PU-40 to PU-45, MT-D)."""
+
+from __future__ import annotations
+
+from connectors.mail.envelope import Envelope
+from connectors.mail.header import crlf
+from connectors.mail.verdict import Draft, Rejection
+from connectors.transport.submission import Refusal
+
+# Of a message over the size limit only this much is read: enough for its header.
+HEAD_BYTES = 256 * 1024
+
+_TEXTS = {
+    "HEADER_TOO_BIG": "550 5.3.4 PICKUP.HeaderSize; message header is too large",
+    "TOO_MANY_RECIPIENTS": "550 5.5.3 PICKUP.RecipLimit; too many recipients",
+    "MESSAGE_TOO_BIG": "550 5.3.4 RESOLVER.SizeLimit; message is too large",
+    "BAD_RECIPIENTS": "550 5.1.3 The recipient address is not valid",
+}
+
+
+def too_big(file_name: str) -> Refusal:
+    """Return the refusal of a message over the organisation's size limit (PU-43)."""
+    return Refusal(text=_TEXTS["MESSAGE_TOO_BIG"], context=file_name)
+
+
+def as_draft(rejection: Rejection, *, data: bytes, file_name: str) -> tuple[Draft, Refusal]:
+    """Turn a rejection that earns a notice into a draft that carries the original, for the notice to return."""
+    text = _TEXTS.get(rejection.reason) or f"550 {rejection.status or '5.0.0'} {rejection.reason}"
+    head = crlf(rejection.header).rstrip(b"\r\n")
+    draft = Draft(
+        envelope=Envelope(mail_from=rejection.originator, recipients=rejection.recipients),
+        header_fields=(head + b"\r\n",) if head else (),
+        body=crlf(data[len(rejection.header) :]),
+        subject=rejection.subject,
+        sender=rejection.sender,
+        message_id=rejection.message_id,
+        date_ok=True,
+        bad_recipients=rejection.bad_recipients,
+    )
+    return draft, Refusal(text=text, context=file_name)

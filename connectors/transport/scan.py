@@ -1,0 +1,168 @@
+"""Scan: which files of a watched directory may be taken now, oldest first.
+
+Promises: bounded memory for any number of files; a candidate is open, regular, settled and locked by nobody.
+Leaves to neighbours: claiming. The scan is the truth; names seen closed by inotify only skip the settle time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import heapq
+import os
+import stat
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+_REMEMBERED = 20_000  # names kept between two scans (UP-20)
+_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+@dataclass(slots=True, kw_only=True)
+class Candidate:
+    """One open file that may be claimed; `close` it when it is not."""
+
+    name: str
+    descriptor: int
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+    owner_uid: int
+
+    @property
+    def identity(self) -> tuple[int, int, int, int]:
+        """What makes it the same file at a later look."""
+        return (self.device, self.inode, self.size, self.modified_ns)
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Scanner:
+    """The waiting files of one directory. Rules: PU-4 to PU-9, PU-50, PU-66."""
+
+    def __init__(self, directory: Path, *, settle: timedelta, empty_age: timedelta) -> None:
+        self.directory = directory
+        self.unreadable: dict[str, int] = {}  # name -> polls in a row that could not open it (UP-8)
+        self._settle = settle
+        self._empty_age = empty_age
+        self._waiting: deque[tuple[int, str]] = deque()
+        self._not_before: dict[str, datetime] = {}
+        self._dated_ahead: dict[str, tuple[tuple[int, int, int, int], datetime]] = {}
+
+    def take(self, limit: int, *, now: datetime, closed: set[str]) -> list[Candidate]:
+        """Return up to `limit` candidates; `closed` names need no settle time and are used up."""
+        if not self._waiting:
+            self._rescan(now)
+        candidates: list[Candidate] = []
+        while self._waiting and len(candidates) < limit:
+            _modified, name = self._waiting.popleft()
+            candidate = self._open(name, now=now, closed=closed)
+            if candidate is not None:
+                candidates.append(candidate)
+        return candidates
+
+    def give_back(self, candidates: list[Candidate]) -> None:
+        """Return unclaimed candidates to the front, order kept."""
+        for candidate in reversed(candidates):
+            candidate.close()
+            self._waiting.appendleft((candidate.modified_ns, candidate.name))
+
+    def wait_for(self, name: str, until: datetime) -> None:
+        """Leave a name alone until then."""
+        self._not_before[name] = until
+
+    def next_due(self) -> datetime | None:
+        """Return when the earliest left-alone file may be looked at again."""
+        return min(self._not_before.values(), default=None)
+
+    def _rescan(self, now: datetime) -> None:
+        self._not_before = {name: until for name, until in self._not_before.items() if until > now}
+        self._waiting.extend(heapq.nsmallest(_REMEMBERED, self._names()))
+
+    def _names(self) -> Iterator[tuple[int, str]]:
+        with os.scandir(self.directory) as entries:
+            for entry in entries:
+                name = entry.name
+                if name[-4:].lower() != ".eml" or name[0] == "." or name in self._not_before:
+                    continue
+                try:
+                    if entry.is_file(follow_symlinks=False):
+                        yield entry.stat(follow_symlinks=False).st_mtime_ns, name
+                except FileNotFoundError:
+                    continue
+
+    def _open(self, name: str, *, now: datetime, closed: set[str]) -> Candidate | None:
+        try:
+            descriptor = os.open(self.directory / name, _FLAGS)
+        except FileNotFoundError:
+            return None
+        except OSError:
+            self.unreadable[name] = self.unreadable.get(name, 0) + 1
+            self._not_before[name] = now + timedelta(seconds=5)
+            return None
+        self.unreadable.pop(name, None)
+        status = os.fstat(descriptor)
+        candidate = Candidate(
+            name=name,
+            descriptor=descriptor,
+            device=status.st_dev,
+            inode=status.st_ino,
+            size=status.st_size,
+            modified_ns=status.st_mtime_ns,
+            owner_uid=status.st_uid,
+        )
+        wait = self._wait_time(candidate, status, now=now, closed=closed)
+        if wait is None:
+            return candidate
+        candidate.close()
+        self._not_before[name] = now + wait
+        return None
+
+    def _wait_time(
+        self, candidate: Candidate, status: os.stat_result, *, now: datetime, closed: set[str]
+    ) -> timedelta | None:
+        """Return how long to leave the file alone, or None when it may be taken."""
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
+            return timedelta(seconds=60)
+        age = timedelta(seconds=now.timestamp() - candidate.modified_ns / 1e9)
+        if candidate.size == 0 and age < self._empty_age:
+            return min(self._empty_age - age, self._empty_age)
+        if candidate.name in closed:
+            closed.discard(candidate.name)
+        elif timedelta(0) <= age < self._settle:
+            return self._settle - age
+        elif age < timedelta(0) and not self._unchanged(candidate, now):
+            return self._settle
+        if _is_locked(candidate.descriptor):
+            return timedelta(seconds=5)
+        return None
+
+    def _unchanged(self, candidate: Candidate, now: datetime) -> bool:
+        """Tell whether a file dated in the future was seen looking the same one settle time ago."""
+        seen = self._dated_ahead.get(candidate.name)
+        if seen is None or seen[0] != candidate.identity:
+            self._dated_ahead[candidate.name] = (candidate.identity, now)
+            return False
+        if now - seen[1] < self._settle:
+            return False
+        del self._dated_ahead[candidate.name]
+        return True
+
+
+def _is_locked(descriptor: int) -> bool:
+    """Tell whether another process holds the file under an advisory lock (PU-9)."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        fcntl.lockf(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    except OSError:  # the file system knows no locks
+        return False
+    return False

@@ -1,0 +1,172 @@
+"""Service: the stages of one node put together, for the daemon and for cron.
+
+Re-reads the node's row now and then, so a changed directory or rate needs no restart (PU-22).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from types import ModuleType
+
+from connectors import drop_directory, event_log, owner, routing_table, spool
+from connectors.choices import MessageState
+from connectors.conf import TransportConfig
+from connectors.errors import FcwebError
+from connectors.event_log import Event
+from connectors.models import ForeignConnector, Message, Node
+from connectors.transport import categorizer, claims, pickup, pressure, replay, reports
+from connectors.transport.delivery import Delivery
+from connectors.transport.intake import Door, Intake
+from connectors.transport.pressure import Level
+from connectors.transport.runner import Stage
+from connectors.transport.watch import Watcher
+
+STAGES = ("pickup", "replay", "categorize", "deliver", "report")
+_RECOVER_EVERY = timedelta(seconds=30)
+_RELOAD_EVERY = timedelta(seconds=5)
+_PRESSURE_EVERY = timedelta(seconds=2)  # QR-53
+_SWEEP = 500
+
+
+class Service:
+    """All stages of the local node in one process."""
+
+    def __init__(self, *, config: TransportConfig, token: str, watcher: Watcher | None = None) -> None:
+        self.node = routing_table.local_node()
+        self._config = config
+        self._token = token
+        self._watcher = watcher
+        self._intakes: dict[str, Intake] = {}
+        self._delivery = Delivery(self.node, config=config, token=token)
+        self._reload_at: datetime | None = None
+        self._pressure_at: datetime | None = None
+        self._pressed = False
+        self._recovered_at: datetime | None = None
+
+    def stages(self, names: Iterable[str] = STAGES) -> list[Stage]:
+        """Return the named stages in the order a message meets them; recovery first, sweeping last."""
+        wanted = set(names)
+        poll = self._config.poll_interval
+        every = {
+            "pickup": Stage(name="pickup", run=self._pickup, every=poll, next_due=lambda: self._next_due("pickup")),
+            "replay": Stage(name="replay", run=self._replay, every=poll, next_due=lambda: self._next_due("replay")),
+            "categorize": Stage(name="categorize", run=self._categorize),
+            "deliver": Stage(name="deliver", run=self._deliver),
+            "report": Stage(name="report", run=self._report),
+        }
+        chosen = [every[name] for name in STAGES if name in wanted]
+        sweep = Stage(name="sweep", run=self._sweep, every=timedelta(seconds=5))
+        return [Stage(name="recover", run=self._recover, every=_RECOVER_EVERY), *chosen, sweep]
+
+    def _pickup(self, now: datetime) -> int:
+        return self._take("pickup", pickup, now)
+
+    def _replay(self, now: datetime) -> int:
+        return self._take("replay", replay, now)
+
+    def _categorize(self, now: datetime) -> int:
+        return categorizer.run_once(self.node, limit=self._config.batch, now=now)
+
+    def _deliver(self, now: datetime) -> int:
+        return self._delivery.run_once(now)
+
+    def _report(self, now: datetime) -> int:
+        return reports.run_once(self.node, config=self._config, now=now)
+
+    def _next_due(self, name: str) -> datetime | None:
+        intake = self._intakes.get(name)
+        return intake.next_due() if intake is not None and not self._pressed else None
+
+    def _take(self, name: str, stage: ModuleType, now: datetime) -> int:
+        """Take one batch of a watched directory, unless it is off, unsafe or under back pressure (PU-10)."""
+        self._reload(now)
+        intake = self._intakes.get(name)
+        if intake is None:
+            door: Door | None = stage.door(self.node)
+            if door is None or not door.directory.is_dir():
+                self._report_directory(door, now)
+                return 0
+            intake = self._intakes[name] = Intake(door, config=self._config, token=self._token)
+            claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
+            if self._watcher is not None:
+                self._watcher.watch_intake(door.directory, intake.closed)
+        if self._under_pressure(now):
+            return 0
+        return intake.run_once(now)
+
+    def _report_directory(self, door: Door | None, now: datetime) -> None:
+        if door is not None:
+            event_log.raise_event(Event.NO_PICKUP_DIRECTORY, str(door.directory), "directory does not exist", now=now)
+
+    def _reload(self, now: datetime) -> None:
+        """Read the node again; a changed directory or limit makes new doors (PU-22)."""
+        if self._reload_at is not None and now < self._reload_at:
+            return
+        self._reload_at = now + _RELOAD_EVERY
+        fresh = Node.objects.get(pk=self.node.pk)
+        if _settings(fresh) != _settings(self.node):
+            self._intakes.clear()
+            self._delivery = Delivery(fresh, config=self._config, token=self._token)
+        self.node = fresh
+        if self._watcher is not None:
+            self._watcher.watch_drops(_drop_directories(fresh))
+
+    def _under_pressure(self, now: datetime) -> bool:
+        if self._pressure_at is None or now >= self._pressure_at:
+            self._pressure_at = now + _PRESSURE_EVERY
+            measured = pressure.measure(self.node, self._config.data_dir)
+            pressed = measured.level is not Level.NORMAL
+            if pressed and not self._pressed:
+                detail = f"{measured.resource} {measured.value} {measured.level}"
+                event_log.raise_event(Event.PRESSURE, self.node.name, detail, now=now)
+            elif self._pressed and not pressed:
+                event_log.clear_events((Event.PRESSURE,), self.node.name, now=now)
+            self._pressed = pressed
+        return self._pressed
+
+    def _recover(self, now: datetime) -> int:
+        """Settle what other processes left when they ended."""
+        if self._recovered_at is not None and now < self._recovered_at + _RECOVER_EVERY:
+            return 0
+        self._recovered_at = now
+        for intake in self._intakes.values():
+            door = intake.door
+            claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
+        recovered = self._delivery.recover(now)
+        owner.forget_dead(self._config.run_dir)
+        return recovered
+
+    def _sweep(self, now: datetime) -> int:
+        """Delete what is finished: discarded input files, content past its Safety Net time (QR-18)."""
+        swept = spool.empty_trash(self._config.spool_dir, limit=_SWEEP)
+        old = Message.objects.filter(
+            node=self.node, state=MessageState.DONE, done_at__lt=now - self._config.safety_net, spool_name__gt=""
+        )
+        for pk, name in old.order_by("done_at").values_list("pk", "spool_name")[:_SWEEP]:
+            (self._config.spool_dir / name).unlink(missing_ok=True)
+            Message.objects.filter(pk=pk).delete()
+            swept += 1
+        return swept
+
+
+def _settings(node: Node) -> dict[str, object]:
+    """Return the columns that doors and couriers are made from."""
+    return {
+        field.attname: getattr(node, field.attname)
+        for field in node._meta.concrete_fields
+        if field.attname != "routed_generation"
+    }
+
+
+def _drop_directories(node: Node) -> list[Path]:
+    directories = []
+    for connector in ForeignConnector.objects.filter(enabled=True, source_transport_servers=node):
+        try:
+            path = drop_directory.effective_path(connector, node)
+        except FcwebError:
+            continue
+        if path.is_dir():
+            directories.append(path)
+    return directories

@@ -1,0 +1,22 @@
+"""HTTP and WebSocket entry point. Sockets need a session and an allowed origin."""
+
+from __future__ import annotations
+
+import os
+
+from channels.auth import AuthMiddlewareStack
+from channels.routing import ProtocolTypeRouter, URLRouter
+from channels.security.websocket import AllowedHostsOriginValidator
+from django.core.asgi import get_asgi_application
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fcweb.settings")
+http_application = get_asgi_application()
+
+from tracking.websocket_urls import websocket_urlpatterns  # noqa: E402 (needs the app registry)
+
+application = ProtocolTypeRouter(
+    {
+        "http": http_application,
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+    }
+)

@@ -1,0 +1,82 @@
+"""Shared fixtures: a node with its directories, the transport, a moved clock."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+CORPUS = Path(os.environ.get("FCWEB_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "corpus")
+
+
+@pytest.fixture
+def data_dir(tmp_path, settings):
+    """A data directory of this test alone."""
+    settings.DATA_DIR = tmp_path / "data"
+    settings.DATA_DIR.mkdir()
+    return settings.DATA_DIR
+
+
+@pytest.fixture
+def site(data_dir, db):
+    """A set-up node: Pickup, Replay, connector Fax with FAX:*, mailbox alice@fcweb.test."""
+    from connectors import first_start, routing_table
+    from connectors.models import Node
+
+    routing_table.forget()
+    result = first_start.prepare(domain="fcweb.test")
+    Node.objects.update(settle_seconds=0)
+    result.node.refresh_from_db()
+    yield result
+    routing_table.forget()
+
+
+@pytest.fixture
+def transport(site):
+    """Run all stages until nothing is left, `at` an instant (default: now)."""
+    from connectors.conf import transport_config
+    from connectors.owner import Owner
+    from connectors.transport.service import Service
+
+    def run(at=None):
+        now = at or timezone.now()
+        config = transport_config()
+        with Owner(config.run_dir) as owner:
+            stages = Service(config=config, token=owner.token).stages()
+            for _round in range(1000):
+                if not sum(stage.run(now) for stage in stages):
+                    return
+        raise AssertionError("the transport does not come to rest")
+
+    return run
+
+
+@pytest.fixture
+def pickup(site):
+    """Write a file into Pickup, dated a minute back so that it is settled."""
+    return lambda name, content: _drop(Path(site.node.pickup_directory_path), name, content)
+
+
+@pytest.fixture
+def replay(site):
+    """Write a file into Replay."""
+    return lambda name, content: _drop(Path(site.node.replay_directory_path), name, content)
+
+
+def _drop(directory, name, content):
+    path = directory / name
+    path.write_bytes(content)
+    old = (timezone.now() - timedelta(minutes=2)).timestamp()
+    os.utime(path, (old, old))
+    return path
+
+
+@pytest.fixture
+def corpus():
+    """The public corpus beside the checkout."""
+    if not CORPUS.is_dir():
+        pytest.skip(f"no corpus at {CORPUS.name}: set FCWEB_CORPUS to run this test")
+    return CORPUS

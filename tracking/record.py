@@ -1,0 +1,451 @@
+"""Record: the only writer of events; one typed function an event, one batch write a transaction (MT-2).
+
+Promises: `save` writes events, their recipients, the messages' state and the roll-up together, in the caller's
+transaction, with a fixed number of statements for any batch. Leaves to neighbours: when an event is due.
+Which host column carries the logging server follows message-tracking 2.6.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from django.conf import settings
+from django.db import connection
+
+from fcweb import bulk
+from tracking.choices import TrackedState
+from tracking.models import AddressName, EventRecipient, EventRollup, TrackedMessage, TrackingEvent
+
+RecipientStatus = tuple[str, str]  # address, status text
+
+NO_TIME = "0001-01-01T00:00:00.000Z"  # "no next attempt" (message-tracking 2.5)
+_BUCKET_SECONDS = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewMessage:
+    """A message, or a bad file, about to get its first event."""
+
+    internal_message_id: int | None
+    network_message_id: uuid.UUID | None
+    message_id: str
+    sender: str
+    return_path: str  # "" is the null path
+    subject: str
+    size: int
+    directionality: str
+    source: str
+    recipients: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """An event to be saved; made by the functions below."""
+
+    tracked: int
+    at: datetime
+    event: str
+    source: str
+    recipients: Sequence[RecipientStatus]
+    connector_id: str = ""
+    source_context: str = ""
+    reference: str = ""
+    related_recipient: str = ""
+    message_info: str = ""
+    client_ip: str = ""
+    client_hostname: str = ""
+    server_hostname: str = ""
+    custom_data: str = ""
+
+
+def open_messages(messages: Sequence[NewMessage]) -> list[int]:
+    """Insert the tracked messages of a batch; return their keys, same order. Subjects per MTP-1."""
+    if not messages:
+        return []
+    keys = list(bulk.allocate_keys(TrackedMessage, len(messages)))
+    logged = settings.FCWEB_SUBJECT_LOGGING
+    rows = [
+        (
+            key,
+            message.internal_message_id,
+            message.network_message_id,
+            message.message_id,
+            message.sender,
+            message.sender.casefold(),
+            message.return_path,
+            message.subject if logged else "",
+            message.size,
+            message.directionality,
+            message.source,
+            TrackedState.QUEUED.value,
+            message.recipients,
+            0,
+            0,
+            message.at,
+            message.at,
+        )
+        for key, message in zip(keys, messages, strict=True)
+    ]
+    bulk.insert(TrackedMessage, _MESSAGE_FIELDS, rows)
+    _remember_names({message.sender.casefold() for message in messages})
+    return keys
+
+
+def receive(
+    tracked: int,
+    *,
+    at: datetime,
+    source: str,
+    server: str,
+    context: str,
+    recipients: Sequence[RecipientStatus],
+    client_ip: str = "",
+    reference: str = "",
+) -> NewEvent:
+    """A message was accepted; status is To, Cc or Bcc, `context` the file name."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="RECEIVE",
+        source=source,
+        recipients=recipients,
+        source_context=context,
+        reference=reference,
+        client_ip=client_ip,
+        server_hostname=server,
+    )
+
+
+def send(
+    tracked: int,
+    *,
+    at: datetime,
+    source: str,
+    server: str,
+    connector: str,
+    context: str,
+    recipients: Sequence[RecipientStatus],
+    arrived_at: datetime,
+    custom: str = "",
+) -> NewEvent:
+    """A message was handed to another system: drop file in place, or agent done (MTA-2)."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="SEND",
+        source=source,
+        recipients=recipients,
+        connector_id=connector,
+        source_context=context,
+        message_info=iso(arrived_at),
+        client_hostname=server,
+        custom_data=custom,
+    )
+
+
+def deliver(
+    tracked: int, *, at: datetime, server: str, store: str, recipients: Sequence[RecipientStatus], arrived_at: datetime
+) -> NewEvent:
+    """A message was stored in local mailboxes."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="DELIVER",
+        source="STOREDRIVER",
+        recipients=recipients,
+        message_info=iso(arrived_at),
+        client_hostname=server,
+        server_hostname=store,
+    )
+
+
+def defer(
+    tracked: int,
+    *,
+    at: datetime,
+    source: str,
+    server: str,
+    connector: str,
+    context: str,
+    recipients: Sequence[RecipientStatus],
+    next_attempt: datetime | None,
+) -> NewEvent:
+    """Delivery is postponed: once when it begins and once when the reason changes (MTA-7)."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="DEFER",
+        source=source,
+        recipients=recipients,
+        connector_id=connector,
+        source_context=context,
+        message_info=iso(next_attempt) if next_attempt else NO_TIME,
+        server_hostname=server,
+    )
+
+
+def fail(
+    tracked: int,
+    *,
+    at: datetime,
+    source: str,
+    server: str,
+    context: str,
+    recipients: Sequence[RecipientStatus],
+    reference: str = "",
+    connector: str = "",
+    custom: str = "",
+) -> NewEvent:
+    """Recipients failed for good; `reference` is the Message-ID of their notice, "" when none was sent."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="FAIL",
+        source=source,
+        recipients=recipients,
+        connector_id=connector,
+        source_context=context,
+        reference=reference,
+        client_hostname=server,
+        custom_data=custom,
+    )
+
+
+def dsn(
+    tracked: int,
+    *,
+    at: datetime,
+    server: str,
+    context: str,
+    recipients: Sequence[RecipientStatus],
+    reference: str,
+) -> NewEvent:
+    """A notice was written: `tracked` is the notice, `reference` the Message-ID it is about."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="DSN",
+        source="DSN",
+        recipients=recipients,
+        source_context=context,
+        reference=reference,
+        server_hostname=server,
+    )
+
+
+def resolve(tracked: int, *, at: datetime, server: str, recipient: str, related: str) -> NewEvent:
+    """A recipient was replaced by its primary or external address; `related` is the one before."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="RESOLVE",
+        source="ROUTING",
+        recipients=[(recipient, "")],
+        related_recipient=related,
+        server_hostname=server,
+    )
+
+
+def resubmit(
+    tracked: int, *, at: datetime, source: str, server: str, recipients: Sequence[RecipientStatus], reference: str
+) -> NewEvent:
+    """Waiting recipients are routed again; `reference` is the internal id before (MT-J)."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="RESUBMIT",
+        source=source,
+        recipients=recipients,
+        reference=reference,
+        server_hostname=server,
+    )
+
+
+def badmail(
+    tracked: int, *, at: datetime, source: str, server: str, context: str, recipients: Sequence[RecipientStatus]
+) -> NewEvent:
+    """A dropped file was set aside; `context` is file name and reason (MT-C)."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="BADMAIL",
+        source=source,
+        recipients=recipients,
+        source_context=context,
+        server_hostname=server,
+    )
+
+
+def save(events: Sequence[NewEvent]) -> None:
+    """Write a batch of events in the caller's transaction."""
+    if not events:
+        return
+    keys = list(bulk.allocate_keys(TrackingEvent, len(events)))
+    bulk.insert(TrackingEvent, _EVENT_FIELDS, [_event_row(key, new) for key, new in zip(keys, events, strict=True)])
+    recipients = [
+        (key, address[:2000], address.casefold()[:600], status[:1000], new.at)
+        for key, new in zip(keys, events, strict=True)
+        for address, status in new.recipients
+    ]
+    pks = bulk.allocate_keys(EventRecipient, len(recipients))
+    rows = [(pk, *row) for pk, row in zip(pks, recipients, strict=True)]
+    bulk.insert(EventRecipient, ("id", "event", "address", "address_key", "status", "at"), rows)
+    _remember_names({row[2] for row in recipients})
+    _advance(events)
+    _roll_up(events)
+
+
+def iso(moment: datetime) -> str:
+    """Return a time the way Exchange writes it: UTC, milliseconds, Z (MTF-1)."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+
+
+_MESSAGE_FIELDS = [
+    "id",
+    "internal_message_id",
+    "network_message_id",
+    "message_id",
+    "sender",
+    "sender_key",
+    "return_path",
+    "subject",
+    "size",
+    "directionality",
+    "source",
+    "state",
+    "recipients",
+    "delivered",
+    "failed",
+    "first_at",
+    "last_at",
+]
+_EVENT_FIELDS = [
+    "id",
+    "message",
+    "log_id",
+    "at",
+    "event",
+    "source",
+    "connector_id",
+    "source_context",
+    "reference",
+    "related_recipient",
+    "message_info",
+    "client_ip",
+    "client_hostname",
+    "server_ip",
+    "server_hostname",
+    "custom_data",
+    "recipient_count",
+]
+
+
+def _event_row(key: int, new: NewEvent) -> tuple[object, ...]:
+    return (
+        key,
+        new.tracked,
+        uuid.uuid4(),
+        new.at,
+        new.event,
+        new.source,
+        new.connector_id[:255],
+        new.source_context[:1000],
+        new.reference[:2000],
+        new.related_recipient[:2000],
+        new.message_info[:255],
+        new.client_ip[:64],
+        new.client_hostname[:255],
+        "",
+        new.server_hostname[:255],
+        new.custom_data[:2000],
+        len(new.recipients),
+    )
+
+
+def next_state(*, event: str, recipients: int, delivered: int, failed: int, before: str) -> str:
+    """Return a message's state after an event; counts include it. Terminal beats DEFER (MTT-8)."""
+    if event == "BADMAIL":
+        return TrackedState.BAD.value
+    if delivered + failed >= recipients and recipients:
+        if failed == 0:
+            return (TrackedState.DELIVERED if event == "DELIVER" else TrackedState.TRANSFERRED).value
+        return (TrackedState.PARTLY if delivered else TrackedState.FAILED).value
+    if event == "DEFER":
+        return TrackedState.DEFERRED.value
+    if event in {"RESUBMIT", "RECEIVE", "DSN"}:
+        return TrackedState.QUEUED.value
+    return before
+
+
+def _advance(events: Sequence[NewEvent]) -> None:
+    """Bring the messages' state, counts and last time up to the events: one read, one write a batch."""
+    touched = {new.tracked for new in events if new.event != "RECEIVE"}
+    if not touched:
+        return  # open_messages has set all that a RECEIVE says
+    values = {
+        pk: [recipients, delivered, failed, state]
+        for pk, recipients, delivered, failed, state in TrackedMessage.objects.filter(pk__in=touched).values_list(
+            "pk", "recipients", "delivered", "failed", "state"
+        )
+    }
+    last: dict[int, datetime] = {}
+    for new in events:
+        if new.tracked not in values:
+            continue
+        current = values[new.tracked]
+        if new.event in {"SEND", "DELIVER"}:
+            current[1] += len(new.recipients)
+        elif new.event == "FAIL":
+            current[2] += len(new.recipients)
+        current[3] = next_state(
+            event=new.event, recipients=current[0], delivered=current[1], failed=current[2], before=current[3]
+        )
+        last[new.tracked] = new.at
+    rows = [(current[1], current[2], current[3], last[pk], pk) for pk, current in values.items()]
+    bulk.update(TrackedMessage, ["delivered", "failed", "state", "last_at"], rows)
+
+
+def _roll_up(events: Sequence[NewEvent]) -> None:
+    """Add the batch to the five-minute counts."""
+    counts: Counter[tuple[datetime, str, str]] = Counter()
+    for new in events:
+        seconds = int(new.at.timestamp()) // _BUCKET_SECONDS * _BUCKET_SECONDS
+        bucket = datetime.fromtimestamp(seconds, tz=UTC)
+        counts[bucket, new.event, new.connector_id[:255]] += max(1, len(new.recipients))
+    table = connection.ops.quote_name(EventRollup._meta.db_table)
+    adapt = connection.ops.adapt_datetimefield_value
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {table} (bucket, event, connector_id, count) VALUES (%s, %s, %s, %s) "
+            f"ON CONFLICT (bucket, event, connector_id) DO UPDATE SET count = {table}.count + excluded.count",
+            [(adapt(bucket), event, connector, count) for (bucket, event, connector), count in sorted(counts.items())],
+        )
+
+
+_known_names: set[str] = set()
+_KNOWN_LIMIT = 50_000
+
+
+def _remember_names(keys: set[str]) -> None:
+    """Add new addresses to the dictionary; those this process has added or seen committed are not asked again."""
+    fresh = sorted(key for key in keys if key and key not in _known_names)
+    if not fresh:
+        return
+    AddressName.objects.bulk_create(
+        [AddressName(key=key, domain=key.rpartition("@")[2][:255] if "@" in key else "") for key in fresh],
+        ignore_conflicts=True,
+    )
+    if connection.in_atomic_block:
+        transaction_names = list(fresh)
+
+        def remember() -> None:
+            if len(_known_names) > _KNOWN_LIMIT:
+                _known_names.clear()
+            _known_names.update(transaction_names)
+
+        connection.on_commit(remember)
