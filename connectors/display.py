@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 
 from connectors.mail.imcea import ImceaError, decode_local
 
-_UNITS = ("KB", "MB", "GB", "TB")
+_UNITS = (lambda: _("KB"), lambda: _("MB"), lambda: _("GB"), lambda: _("TB"))  # French has its own
 _SHORT_ID = 20  # longer ids lose their middle
 
 
@@ -28,14 +28,12 @@ def size(count: int | None) -> str:
         return _("unlimited")
     if count < 1024:
         return _("%(count)s B") % {"count": count}
-    amount = float(count)
-    unit = "B"
-    for unit in _UNITS:
-        amount /= 1024
-        if round(amount, 1) < 1000:
-            break
+    power = 1
+    while power < len(_UNITS) and round(count / 1024**power, 1) >= 1000:
+        power += 1
+    amount = count / 1024**power
     digits = 1 if amount < 10 and round(amount, 1) % 1 else 0
-    return f"{number_format(amount, digits)} {_(unit)}"
+    return f"{number_format(amount, digits)} {_UNITS[power - 1]()}"
 
 
 def duration(span: timedelta) -> str:

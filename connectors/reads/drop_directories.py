@@ -93,7 +93,7 @@ def _problem(path: Path) -> str:
 
 def _usage(path: Path) -> tuple[int, int, datetime | None, bool]:
     """Return bytes, files, time of the oldest, and whether there are more. Rules: DR-29."""
-    used = files = 0
+    used = files = seen = 0
     oldest: float | None = None
     try:
         with os.scandir(path) as entries:
@@ -104,11 +104,13 @@ def _usage(path: Path) -> tuple[int, int, datetime | None, bool]:
                     continue  # collected by the gateway just now
                 if not stat.S_ISREG(status.st_mode):
                     continue
-                if files == SCAN_LIMIT:
+                if seen == SCAN_LIMIT:
                     return used, files, _moment(oldest), True
                 used += status.st_size
-                files += 1
-                oldest = status.st_mtime if oldest is None else min(oldest, status.st_mtime)
+                seen += 1
+                if not entry.name.startswith("."):  # temp files count for the quota, but do not wait yet
+                    files += 1
+                    oldest = status.st_mtime if oldest is None else min(oldest, status.st_mtime)
     except OSError:
         return used, files, _moment(oldest), True
     return used, files, _moment(oldest), False

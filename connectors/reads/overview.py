@@ -165,6 +165,28 @@ def throughput(now: datetime) -> list[Hour]:
     ]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """Figures at the top; each links to the list it counts."""
+
+    received: int
+    delivered: int
+    failed: int
+    waiting: int  # at most CAP + 1 for each queue
+    bad: int
+
+
+def totals(hours: Sequence[Hour], queues: Sequence[QueueSummary], bad_files: int) -> Totals:
+    """Return the sums over 24 hours and what waits now."""
+    return Totals(
+        received=sum(hour.received for hour in hours),
+        delivered=sum(hour.delivered for hour in hours),
+        failed=sum(hour.failed for hour in hours),
+        waiting=sum(queue.waiting for queue in queues),
+        bad=bad_files,
+    )
+
+
 def chart(hours: Sequence[Hour]) -> dict[str, list[str] | list[int]]:
     """Return the figures of the chart in the form overview.js reads."""
     return {

@@ -18,7 +18,7 @@ from connectors.models import Connector, Message, Queue, QueueItem
 
 CAP = 10_000  # counting stops here: "10,000+"
 PAGE = 50
-_PATIENCE = timedelta(minutes=1)  # a message younger than this is simply on its way
+_PATIENCE = timedelta(minutes=5)  # a message younger than this is simply on its way
 
 # The literal state lets the partial index item_ready answer; the limit bounds the count.
 _WAITING = (

@@ -8,7 +8,7 @@ from typing import Any
 from django import template
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.formats import date_format
+from django.utils.formats import date_format, number_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
@@ -81,6 +81,12 @@ def size(count: int | None) -> str:
 def duration(span: timedelta | None) -> str:
     """Write a time span by its two largest units."""
     return "" if span is None else display.duration(span)
+
+
+@register.filter
+def number(count: int) -> str:
+    """Write a whole number with its thousands apart."""
+    return number_format(count, force_grouping=True)
 
 
 @register.filter

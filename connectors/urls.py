@@ -1,0 +1,18 @@
+"""Pages of connectors."""
+
+from __future__ import annotations
+
+from django.urls import path
+
+from connectors.views import bad_files, connectors, overview, queues, route
+
+urlpatterns = [
+    path("", overview.overview, name="overview"),
+    path("queues/", queues.queues, name="queues"),
+    path("queues/<int:pk>/", queues.queue, name="queue"),
+    path("bad-files/", bad_files.bad_files, name="bad-files"),
+    path("bad-files/<int:pk>/", bad_files.bad_file, name="bad-file"),
+    path("bad-files/<int:pk>/resubmit/", bad_files.resubmit, name="bad-file-resubmit"),
+    path("connectors/", connectors.connectors, name="connectors-list"),
+    path("route/", route.route, name="route"),
+]

@@ -1,0 +1,1 @@
+"""Pages of connectors: function views, each a question to `connectors.reads` and a template."""

@@ -1,0 +1,63 @@
+"""Bad files: the list, one file with its offending line, and the button that hands it in again."""
+
+from __future__ import annotations
+
+from auditlog.models import LogEntry
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST, require_safe
+
+from connectors.choices import FileState
+from connectors.errors import FcwebError
+from connectors.models import SourceFile
+from connectors.reads import bad_files as reads
+from connectors.transport import badmail
+from connectors.views.guards import key_of, may
+
+_SHOWN_STATES = (FileState.BAD, FileState.RESUBMITTED)
+
+
+@require_safe
+@may("connectors.view_sourcefile")
+def bad_files(request: HttpRequest) -> HttpResponse:
+    """Show files that wait for a decision, newest first."""
+    number = reads.count()
+    page = reads.page(newer=key_of(request, "newer"), older=key_of(request, "older"))
+    return render(
+        request, "connectors/bad_files.html", {"page": page, "number": number, "answer": reads.answer(number)}
+    )
+
+
+@require_safe
+@may("connectors.view_sourcefile")
+def bad_file(request: HttpRequest, pk: int) -> HttpResponse:
+    """Show one file: reason, cure and, to those who may read content, its lines; that reading is audited."""
+    row = get_object_or_404(SourceFile, pk=pk, state__in=_SHOWN_STATES)
+    may_read = request.user.has_perm("connectors.view_content")
+    excerpt = badmail.read_excerpt(row) if may_read and row.state == FileState.BAD else []
+    if excerpt:
+        LogEntry.objects.log_create(row, force_log=True, action=LogEntry.Action.ACCESS)
+    context = {"file": reads.in_words(row), "excerpt": excerpt, "may_read": may_read}
+    context["is_bad"] = row.state == FileState.BAD
+    return render(request, "connectors/bad_file.html", context)
+
+
+@require_POST
+@may("connectors.change_sourcefile")
+def resubmit(request: HttpRequest, pk: int) -> HttpResponse:
+    """Hand a bad file in again; it is read like a new one."""
+    row = get_object_or_404(SourceFile, pk=pk, state__in=_SHOWN_STATES)
+    try:
+        badmail.resubmit(row, by=request.user.get_username(), now=timezone.now())
+    except FcwebError as error:
+        messages.error(request, str(error))
+    except OSError as error:
+        text = _("%(name)s could not be renamed in %(directory)s: %(error)s.")
+        facts = {"name": row.bad_name, "directory": row.directory, "error": error.strerror}
+        messages.error(request, text % facts)
+    else:
+        messages.success(request, _("%(name)s was handed in again; it is read within seconds.") % {"name": row.name})
+    return redirect("bad-files")
