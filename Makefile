@@ -7,7 +7,7 @@ export DJANGO_SETTINGS_MODULE ?= fcweb.settings
 .PHONY: run test check fmt migrations lock clean
 
 run: $(VENV)/.runtime
-	$(PY) -m babel.messages.frontend -q compile -d locale -D django
+	$(PY) -m babel.messages.frontend -q compile -f -d locale -D django
 	$(PY) manage.py collectstatic --noinput -v 0
 	$(PY) manage.py setup
 	$(PY) manage.py serve
@@ -15,7 +15,7 @@ run: $(VENV)/.runtime
 test: $(VENV)/.dev
 	sh tests/servers/install.sh
 	$(MAKE) check
-	$(PY) -m babel.messages.frontend -q compile -d locale -D django
+	$(PY) -m babel.messages.frontend -q compile -f -d locale -D django
 	$(PY) -m pytest tests
 	sh tests/servers/on_postgresql.sh $(PY) -m pytest tests/integration
 

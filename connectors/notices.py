@@ -60,7 +60,7 @@ def language_for(header: bytes, default: str) -> str:
         for field in fields:
             if field.name == wanted:
                 for tag in _TAG.findall(decode_text(field.value)):
-                    primary = tag.split("-")[0].lower()
+                    primary = str(tag).split("-")[0].lower()
                     if primary in _LANGUAGES:
                         return primary
     return default

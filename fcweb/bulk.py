@@ -7,7 +7,7 @@ Values are Python values of the field's type (aware UTC datetimes, UUID, str, in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any
@@ -59,7 +59,7 @@ def update(model: type[models.Model], fields: Sequence[str], rows: Sequence[Row]
     table = connection.ops.quote_name(model._meta.db_table)
     assignments = ", ".join(f"{column} = %s" for column in columns[:-1])
     with connection.cursor() as cursor:
-        values = _convert(rows, converters) if connection.vendor == "sqlite" else rows
+        values = _convert(rows, converters) if connection.vendor == "sqlite" else list(rows)
         cursor.executemany(f"UPDATE {table} SET {assignments} WHERE {columns[-1]} = %s", values)
         return int(cursor.rowcount)
 
@@ -74,7 +74,7 @@ def _columns(
     for position, name in enumerate(fields):
         field = model._meta.pk if name == "id" else model._meta.get_field(name)
         assert isinstance(field, models.Field)
-        columns.append(connection.ops.quote_name(field.column))
+        columns.append(connection.ops.quote_name(str(field.column)))
         target = field.target_field if isinstance(field, models.ForeignKey) else field
         if isinstance(target, models.DateTimeField):
             converters.append((position, _sqlite_datetime))
@@ -83,10 +83,10 @@ def _columns(
     return columns, converters
 
 
-def _convert(rows: Sequence[Row], converters: list[tuple[int, Callable[[Any], Any]]]) -> Iterable[Row]:
+def _convert(rows: Sequence[Row], converters: list[tuple[int, Callable[[Any], Any]]]) -> list[Row]:
     if not converters:
-        return rows
-    converted = []
+        return list(rows)
+    converted: list[Row] = []
     for row in rows:
         values = list(row)
         for position, convert in converters:

@@ -14,5 +14,5 @@ class HtmxHttpRequest(HttpRequest):
 
 def wants_partial(request: HttpRequest) -> bool:
     """Tell whether only the inner part of the page is asked for (htmx, and not a boosted navigation)."""
-    htmx = getattr(request, "htmx", None)
-    return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+    htmx: HtmxDetails | None = getattr(request, "htmx", None)
+    return htmx is not None and bool(htmx) and not htmx.boosted and not htmx.history_restore_request

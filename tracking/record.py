@@ -387,12 +387,12 @@ def _advance(events: Sequence[NewEvent]) -> None:
     touched = {new.tracked for new in events if new.event != "RECEIVE"}
     if not touched:
         return  # open_messages has set all that a RECEIVE says
-    values = {
-        pk: [recipients, delivered, failed, state]
-        for pk, recipients, delivered, failed, state in TrackedMessage.objects.filter(pk__in=touched).values_list(
-            "pk", "recipients", "delivered", "failed", "state"
-        )
-    }
+    values: dict[int, list[int]] = {}
+    states: dict[int, str] = {}
+    rows = TrackedMessage.objects.filter(pk__in=touched).values_list("pk", "recipients", "delivered", "failed", "state")
+    for pk, recipients, delivered, failed, state in rows:
+        values[pk] = [recipients, delivered, failed]
+        states[pk] = state
     last: dict[int, datetime] = {}
     for new in events:
         if new.tracked not in values:
@@ -402,12 +402,16 @@ def _advance(events: Sequence[NewEvent]) -> None:
             current[1] += len(new.recipients)
         elif new.event == "FAIL":
             current[2] += len(new.recipients)
-        current[3] = next_state(
-            event=new.event, recipients=current[0], delivered=current[1], failed=current[2], before=current[3]
+        states[new.tracked] = next_state(
+            event=new.event,
+            recipients=current[0],
+            delivered=current[1],
+            failed=current[2],
+            before=states[new.tracked],
         )
         last[new.tracked] = new.at
-    rows = [(current[1], current[2], current[3], last[pk], pk) for pk, current in values.items()]
-    bulk.update(TrackedMessage, ["delivered", "failed", "state", "last_at"], rows)
+    changes = [(current[1], current[2], states[pk], last[pk], pk) for pk, current in values.items()]
+    bulk.update(TrackedMessage, ["delivered", "failed", "state", "last_at"], changes)
 
 
 def _roll_up(events: Sequence[NewEvent]) -> None:

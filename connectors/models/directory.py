@@ -45,7 +45,7 @@ class MailboxManager(models.Manager["Mailbox"]):
 class Mailbox(DirectoryRecipient):
     """A local mailbox, kept as a Maildir (RT-4)."""
 
-    objects = MailboxManager()
+    objects = MailboxManager()  # type: ignore[misc]  # narrows the base manager on purpose
 
     class Meta:
         proxy = True
@@ -61,7 +61,7 @@ class ContactManager(models.Manager["Contact"]):
 class Contact(DirectoryRecipient):
     """A recipient elsewhere: mail goes to its external address (RT-3)."""
 
-    objects = ContactManager()
+    objects = ContactManager()  # type: ignore[misc]  # narrows the base manager on purpose
 
     class Meta:
         proxy = True

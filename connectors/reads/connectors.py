@@ -8,6 +8,7 @@ from datetime import datetime
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from connectors.choices import QueueStatus
 from connectors.models import ForeignConnector, Node, Queue
 from connectors.reads import drop_directories
 from connectors.reads import queues as queue_reads
@@ -23,7 +24,8 @@ class ConnectorRow:
     comment: str
     spaces: tuple[str, ...]
     tone: str
-    state: str
+    state: str  # word for it
+    is_retrying: bool
     waiting: int  # over its queues, at most CAP + 1 each
     queue_pk: int | None
     last_success_at: datetime | None
@@ -51,6 +53,8 @@ def _row(connector: ForeignConnector, drop: DropDirectory, queues: list[queue_re
         tone, state = "wait", _("Held")
     elif drop.tone == "fail":
         tone, state = "fail", _("Cannot deliver")
+    elif any(queue.status == QueueStatus.RETRY for queue in queues):
+        tone, state = "wait", str(QueueStatus.RETRY.label)
     else:
         tone, state = "ok", _("Ready")
     return ConnectorRow(
@@ -60,6 +64,7 @@ def _row(connector: ForeignConnector, drop: DropDirectory, queues: list[queue_re
         spaces=tuple(str(space) for space in connector.address_spaces.all()),
         tone=tone,
         state=state,
+        is_retrying=any(queue.status == QueueStatus.RETRY for queue in queues),
         waiting=sum(queue.waiting for queue in queues),
         queue_pk=queues[0].pk if queues else None,
         last_success_at=max((q.last_success_at for q in queues if q.last_success_at), default=None),
@@ -77,6 +82,14 @@ def answer(found: list[ConnectorRow]) -> tuple[str, str]:
             len(failing),
         )
         return "fail", sentence % {"count": len(failing), "names": ", ".join(row.name for row in failing)}
+    retrying = [row for row in found if row.is_retrying]
+    if retrying:
+        sentence = ngettext(
+            "%(count)d connector waits to try again: %(names)s.",
+            "%(count)d connectors wait to try again: %(names)s.",
+            len(retrying),
+        )
+        return "wait", sentence % {"count": len(retrying), "names": ", ".join(row.name for row in retrying)}
     paused = sum(row.tone != "ok" for row in found)
     sentence = ngettext("%(count)d connector is ready.", "%(count)d connectors are ready.", len(found) - paused)
     text = sentence % {"count": len(found) - paused}

@@ -155,3 +155,17 @@ def answer(queues: Sequence[QueueSummary], now: datetime) -> tuple[str, str]:
     head = ngettext("%(count)d queue waits, oldest %(span)s", "%(count)d queues wait, oldest %(span)s", len(stuck))
     sentence = f"{head % {'count': len(stuck), 'span': span}}: {worst.name}"
     return "wait", f"{sentence}, {worst.why}." if worst.why else f"{sentence}."
+
+
+def queue_answer(queue: QueueSummary, now: datetime) -> tuple[str, str]:
+    """Return how one queue stands, as tone and sentence."""
+    if not queue.waiting:
+        return "ok", _("Nothing waits.")
+    head = ngettext("%(count)s message waits", "%(count)s messages wait", queue.waiting)
+    text = head % {"count": display.capped(queue.waiting, CAP)}
+    if queue.oldest_at is not None:
+        text += ", " + _("the oldest for %(span)s") % {"span": display.duration(now - queue.oldest_at)}
+    text = f"{text}: {queue.why}." if queue.why else f"{text}."
+    if queue.status == QueueStatus.RETRY and queue.next_retry_at is not None and queue.next_retry_at > now:
+        text += " " + _("Next retry in %(span)s.") % {"span": display.duration(queue.next_retry_at - now)}
+    return ("wait" if queue.is_stuck(now) else "info"), text

@@ -13,7 +13,7 @@ from connectors.mail.address import TypedAddress
 from connectors.mail.imcea import encapsulate
 from connectors.models import ForeignConnector
 from connectors.transport import routing
-from connectors.transport.routing import Candidate, ConnectorKind, Resolution, Verdict
+from connectors.transport.routing import Candidate, ConnectorKind, LostBecause, Resolution, Verdict
 
 _TONES = {Verdict.DELIVER: "ok", Verdict.UNREACHABLE: "wait", Verdict.FAIL: "fail"}
 
@@ -68,9 +68,16 @@ def in_words(resolution: Resolution) -> Explanation:
         answer=route_words.verdict_sentence(resolution),
         resolution=resolution,
         steps=[ExplainedStep(sentence=route_words.step_sentence(s), rule=s.rule) for s in resolution.steps],
-        candidates=sorted((_candidate(c) for c in resolution.candidates), key=lambda c: not c.is_winner),
+        candidates=[_candidate(c) for c in sorted(resolution.candidates, key=_interest)],
         directory=_directory(resolution),
     )
+
+
+def _interest(candidate: Candidate) -> int:
+    """The winner first, then those that would have served it, then the rest."""
+    if candidate.lost is None:
+        return 0
+    return 2 if candidate.lost is LostBecause.NO_MATCH else 1
 
 
 def oversize_fallbacks() -> tuple[tuple[str, str, str], ...]:

@@ -151,6 +151,12 @@ def short_id(value: object) -> dict[str, Any]:
     return {"value": text, "short": display.short_id(text)}
 
 
+@register.filter
+def short(value: object) -> str:
+    """Write an id without its middle, as plain text; put the whole into a title."""
+    return display.short_id(str(value))
+
+
 @register.inclusion_tag("components/_address.html")
 def address(value: str) -> dict[str, Any]:
     """Write an address as people wrote it, the encoded form one click away."""

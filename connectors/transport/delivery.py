@@ -116,8 +116,8 @@ class Delivery:
         self, queue: Queue, courier: Courier, items: Sequence[LeasedItem], trouble: HopFailure, now: datetime
     ) -> int:
         """Settle what is published, take the rest back: the temp file tells which is which (DR-26)."""
-        published = []
-        unpublished = []
+        published: list[LeasedItem] = []
+        unpublished: list[LeasedItem] = []
         for item in items:
             temp = Path(item.directory) / item.temp_name
             if not temp.parent.is_dir():

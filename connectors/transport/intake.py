@@ -197,9 +197,10 @@ class Intake:
         if not judged:
             return []
         door = self.door
-        seen = dict(
-            Message.objects.filter(source_key__in=[item.source_key for item in judged]).values_list("source_key", "pk")
+        known = Message.objects.filter(source_key__in=[item.source_key for item in judged]).values_list(
+            "source_key", "pk"
         )
+        seen = {str(key): pk for key, pk in known}
         fresh = [item for item in judged if isinstance(item.verdict, Submission) and item.source_key not in seen]
         spooled = submission.spool_all(
             [item.verdict for item in fresh if isinstance(item.verdict, Submission)], config=self._config, now=now

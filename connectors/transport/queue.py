@@ -78,7 +78,7 @@ def enqueue(entries: Sequence[Entry], *, node: Node, now: datetime) -> None:
         return
     queues = {key: _queue_pk(node, key) for key in {entry.key for entry in entries}}
     items = []
-    recipients = []
+    recipients: list[tuple[object, ...]] = []
     ready = ItemState.READY.value
     for pk, entry in zip(bulk.allocate_keys(QueueItem, len(entries)), entries, strict=True):
         items.append(

@@ -31,7 +31,7 @@ def budget(node: Node, source: str, per_minute: int | None, *, now: datetime) ->
     counts = recent.filter(id__gt=newest - 50_000).aggregate(
         window=Count("id"), poll=Count("id", filter=Q(claimed_at__gt=now - _POLL))
     )
-    return max(0, min(per_minute - counts["window"], share - counts["poll"]))
+    return max(0, min(per_minute - int(counts["window"]), share - int(counts["poll"])))
 
 
 def next_claim_at(node: Node, source: str, per_minute: int, *, now: datetime) -> datetime:

@@ -232,7 +232,7 @@ def _settle(debts: Sequence[_Debt], node: Node, config: TransportConfig, now: da
         if debt.action == ReportDue.FAILED:
             events.extend(_fail_events(debt, node, references.get(id(debt), ""), now))
     record.save(events)
-    rows = []
+    rows: list[tuple[object, ...]] = []
     for debt in debts:
         state = RecipientState.FAILED if debt.action == ReportDue.FAILED else RecipientState.DELIVERED
         rows.extend((state.value, "", now, recipient.pk) for recipient in debt.recipients)

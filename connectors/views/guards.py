@@ -25,7 +25,7 @@ def needs_setup(view: View[P]) -> View[P]:
     """Answer with what to do, instead of an error, while `setup` was never run on this server."""
 
     @wraps(view)
-    def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
         try:
             return view(request, *args, **kwargs)
         except ConfigurationError as error:
@@ -33,7 +33,7 @@ def needs_setup(view: View[P]) -> View[P]:
                 raise
             return render(request, "connectors/not_set_up.html", {"problem": str(error)}, status=503)
 
-    return guarded
+    return guarded  # type: ignore[return-value]  # wraps() hides that request is positional
 
 
 def key_of(request: HttpRequest, name: str) -> int | None:

@@ -35,6 +35,6 @@ def queue(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404
     now = timezone.now()
     page = reads.waiting(pk, before=key_of(request, "before"), after=key_of(request, "after"))
-    tone, answer = reads.answer(found, now)
+    tone, answer = reads.queue_answer(found[0], now)
     context = {"queue": found[0], "page": page, "tone": tone, "answer": answer, "cap": reads.CAP}
     return render(request, "connectors/queue.html", context)

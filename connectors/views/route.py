@@ -31,7 +31,7 @@ class RouteForm(forms.Form):
         label=gettext_lazy("Size"),
         max_length=20,
         required=False,
-        help_text=gettext_lazy("Of the message, e.g. 2MB; empty is small."),
+        help_text=gettext_lazy("For example 2MB."),
         widget=forms.TextInput(attrs=_FIELD | {"placeholder": "10KB"}),
     )
 

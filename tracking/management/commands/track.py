@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from argparse import ArgumentParser
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -45,15 +46,24 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
     def _query(self, options: dict[str, Any]) -> SearchQuery:
-        times = {}
-        for name in ("start", "end"):
-            times[name] = search.read_time(options[name], now=timezone.now()) if options[name] else None
-            if options[name] and times[name] is None:
-                raise CommandError(
-                    f"--{name} {options[name]!r}: write 2h, 2026-03-05 or 2026-03-05T08:00", returncode=2
-                )
-        names = ("sender", "recipient", "subject", "message_id", "event", "source", "connector")
-        return SearchQuery(**{name: options[name] for name in names}, **times)
+        times: dict[str, datetime | None] = {"start": None, "end": None}
+        for name in times:
+            if options[name]:
+                times[name] = search.read_time(options[name], now=timezone.now())
+                if times[name] is None:
+                    text = f"--{name} {options[name]!r}: write 2h, 2026-03-05 or 2026-03-05T08:00"
+                    raise CommandError(text, returncode=2)
+        return SearchQuery(
+            sender=options["sender"],
+            recipient=options["recipient"],
+            subject=options["subject"],
+            message_id=options["message_id"],
+            event=options["event"],
+            source=options["source"],
+            connector=options["connector"],
+            start=times["start"],
+            end=times["end"],
+        )
 
     def _print(self, row: EventRow, *, as_json: bool) -> None:
         if as_json:
