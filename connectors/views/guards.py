@@ -33,7 +33,7 @@ def needs_setup(view: View[P]) -> View[P]:
                 raise
             return render(request, "connectors/not_set_up.html", {"problem": str(error)}, status=503)
 
-    return guarded  # type: ignore[return-value]  # wraps() hides that request is positional
+    return guarded
 
 
 def key_of(request: HttpRequest, name: str) -> int | None:
