@@ -2,7 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
-export DJANGO_SETTINGS_MODULE ?= fcweb.settings
 
 .PHONY: run test check fmt migrations lock clean
 
