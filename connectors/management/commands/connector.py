@@ -1,4 +1,4 @@
-"""`manage.py connector new|set|get|remove|test|create-directory`: foreign connectors by command."""
+"""`manage.py connector new|set|get|remove|test|create-directory|exchange`: foreign connectors by command."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from connectors import configuration, drop_directory, routing_table
+from connectors import configuration, drop_directory, exchange_dialect, routing_table
 from connectors.errors import FcwebError
 from connectors.mail.sizes import SizeError, format_size, parse_size
 from connectors.models import ForeignConnector
@@ -42,6 +42,7 @@ class Command(BaseCommand):
         remove = verbs.add_parser("remove")
         remove.add_argument("name")
         remove.add_argument("--yes", action="store_true", help="remove even while messages wait")
+        verbs.add_parser("exchange").add_argument("line", help="a New-, Set-, Get- or Remove-ForeignConnector line")
         for verb in ("test", "create-directory"):
             verbs.add_parser(verb).add_argument("name")
 
@@ -111,9 +112,60 @@ class Command(BaseCommand):
         path = drop_directory.create(configuration.find(options["name"]), routing_table.local_node())
         self.stdout.write(str(path))
 
+    def _exchange(self, options: dict[str, Any]) -> None:
+        """Do what an Exchange line says, by the same steps as the other verbs."""
+        line = exchange_dialect.parse(options["line"])
+        if line.what_if:
+            self.stdout.write(f"What if: {line.verb}-ForeignConnector {line.values} {line.lists}")
+            return
+        spaces = line.lists.get("AddressSpaces", exchange_dialect.Change())
+        servers = line.lists.get("SourceTransportServers", exchange_dialect.Change())
+        values = line.values
+        identity = values.get("Identity", "")
+        if line.verb == "Get":
+            self._get({"name": identity, "json": True})
+        elif line.verb == "Remove":
+            configuration.remove(configuration.find(identity))
+        elif line.verb == "New":
+            connector = configuration.create(
+                values.get("Name", ""), spaces.replace or (), servers=servers.replace or ()
+            )
+            configuration.change(connector, _columns({k: v for k, v in values.items() if k != "Name"}))
+            self._warn(connector)
+        else:
+            connector = configuration.find(identity)
+            chosen = {
+                "address_space": list(spaces.replace or ()),
+                "add_address_space": list(spaces.add),
+                "remove_address_space": list(spaces.remove),
+            }
+            configuration.change(connector, _columns(values), spaces=_spaces(connector, chosen))
+            self._warn(connector)
+
     def _warn(self, connector: ForeignConnector) -> None:
         for warning in configuration.warnings(connector):
             self.stderr.write(f"{warning.code}: {warning.text}")
+
+
+def _columns(values: dict[str, str]) -> dict[str, object]:
+    """Return columns and values for Exchange's property names."""
+    columns: dict[str, object] = {}
+    for name, column in (("Name", "name"), ("Comment", "comment"), ("DropDirectory", "drop_directory")):
+        if name in values:
+            columns[column] = "" if values[name].lower() == "$null" else values[name]
+    for name, column in (("DropDirectoryQuota", "drop_directory_quota"), ("MaxMessageSize", "max_message_bytes")):
+        if name in values:
+            columns[column] = parse_size(values[name])
+    for name, column in (
+        ("Enabled", "enabled"),
+        ("IsScopedConnector", "is_scoped_connector"),
+        ("RelayDsnRequired", "relay_dsn_required"),
+    ):
+        if name in values:
+            if values[name].lower() not in _BOOLEANS:
+                raise SizeError(f"{name} is $true or $false, not {values[name]!r}")
+            columns[column] = _BOOLEANS[values[name].lower()]
+    return columns
 
 
 def _spaces(connector: ForeignConnector, options: dict[str, Any]) -> list[str] | None:
