@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test check fmt migrations lock clean
+.PHONY: run test bench check fmt migrations lock clean
 
 run: $(VENV)/.runtime
 	$(PY) -m babel.messages.frontend -q compile -f -d locale -D django
@@ -17,6 +17,10 @@ test: $(VENV)/.dev
 	$(PY) -m babel.messages.frontend -q compile -f -d locale -D django
 	$(PY) -m pytest tests
 	sh tests/servers/on_postgresql.sh $(PY) -m pytest tests/integration
+
+bench: $(VENV)/.dev
+	sh tests/servers/install.sh postfix
+	$(PY) tests/bench/bench_transport.py
 
 check: $(VENV)/.dev
 	$(VENV)/bin/ruff check .

@@ -73,7 +73,7 @@ def write_batch(
 
     def write(file: tuple[str, Sequence[bytes]]) -> None:
         name, chunks = file
-        descriptor = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, permissions)
+        descriptor = os.open(f"{directory}/{name}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, permissions)
         try:
             _write_all(descriptor, chunks)
             if not whole:

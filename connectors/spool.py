@@ -51,12 +51,12 @@ def read_head(spool_dir: Path, name: str, length: int) -> bytes:
         return file.read(length)
 
 
-def discard(spool_dir: Path, paths: Sequence[Path]) -> None:
+def discard(spool_dir: Path, paths: Sequence[str | Path]) -> None:
     """Let finished input files disappear from their directory: moved to the trash, or removed elsewhere."""
     trash = spool_dir / "trash"
     for path in paths:
         try:
-            os.rename(path, trash / uuid.uuid4().hex)
+            os.rename(path, f"{trash}/{uuid.uuid4().hex}")
         except FileNotFoundError:
             if not trash.is_dir():
                 trash.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 
@@ -49,6 +49,19 @@ def insert(model: type[models.Model], fields: Sequence[str], rows: Sequence[Row]
             with cursor.cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
                 for row in rows:
                     copy.write_row(row)
+
+
+def insert_new(model: type[models.Model], fields: Sequence[str], rows: Sequence[Row]) -> None:
+    """Insert those `rows` that break no unique constraint; the key is the database's."""
+    if not rows:
+        return
+    columns, converters = _columns(model, tuple(fields))
+    marks = ", ".join(["%s"] * len(columns))
+    table = connection.ops.quote_name(model._meta.db_table)
+    statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+    values = _convert(rows, converters) if connection.vendor == "sqlite" else list(rows)
+    with connection.cursor() as cursor:
+        cursor.executemany(statement, values)
 
 
 def update(model: type[models.Model], fields: Sequence[str], rows: Sequence[Row], *, where: str = "id") -> int:
@@ -96,6 +109,7 @@ def _convert(rows: Sequence[Row], converters: list[tuple[int, Callable[[Any], An
     return converted
 
 
+@lru_cache(maxsize=64)  # the rows of a batch carry few different times
 def _sqlite_datetime(value: datetime) -> str:
     return value.astimezone(UTC).replace(tzinfo=None).isoformat(" ")
 

@@ -37,7 +37,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
     checks = {
         "database": _database_answers(),
         "disk": _disk_has_room(data_dir),
-        "transport": _transport_lives(data_dir / "run" / "transport.heartbeat"),
+        "transport": _transport_lives(data_dir / "run"),
     }
     well = all(checks.values())
     return JsonResponse({"ready": well, "checks": checks}, status=200 if well else 503)
@@ -59,7 +59,14 @@ def _disk_has_room(data_dir: Path) -> bool:
         return False
 
 
-def _transport_lives(heartbeat: Path) -> bool:
+def _transport_lives(run_dir: Path) -> bool:
+    """Tell whether one process runs all stages, or two the halves of `transport --only`."""
+    return _beats(run_dir / "transport.heartbeat") or (
+        _beats(run_dir / "intake.heartbeat") and _beats(run_dir / "delivery.heartbeat")
+    )
+
+
+def _beats(heartbeat: Path) -> bool:
     try:
         return time.time() - heartbeat.stat().st_mtime <= HEARTBEAT_SECONDS
     except OSError:

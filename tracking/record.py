@@ -440,10 +440,8 @@ def _remember_names(keys: set[str]) -> None:
     fresh = sorted(key for key in keys if key and key not in _known_names)
     if not fresh:
         return
-    AddressName.objects.bulk_create(
-        [AddressName(key=key, domain=key.rpartition("@")[2][:255] if "@" in key else "") for key in fresh],
-        ignore_conflicts=True,
-    )
+    rows = [(key, key.rpartition("@")[2][:255] if "@" in key else "") for key in fresh]
+    bulk.insert_new(AddressName, ("key", "domain"), rows)
     if connection.in_atomic_block:
         transaction_names = list(fresh)
 

@@ -76,6 +76,7 @@ class _Reading:
         self.header = header
         self._data = data
         self._by_name: dict[str, list[Field]] = {}
+        self._parsed: dict[str, list[ParsedAddress]] = {}
         for field in header.fields:
             self._by_name.setdefault(field.name, []).append(field)
         self.recipients, self.bad = _recipients(header.fields)
@@ -133,6 +134,7 @@ class _Reading:
     def _draft(self, originator: str, recipients: tuple[Recipient, ...], *, unstuff_dots: bool, honour: bool) -> Draft:
         kept = []
         warnings = list(self.header.warnings)
+        has_date = self._date_ok()
         for field in self.header.fields:
             if field.name in _DROPPED or field.name in _RESENT or field.name.startswith(ORGANIZATION_PREFIXES):
                 continue
@@ -142,7 +144,7 @@ class _Reading:
                 continue
             if field.name == "message-id" and not field.value:
                 continue
-            if field.name == "date" and not self._date_ok():
+            if field.name == "date" and not has_date:
                 continue
             kept.append(field.raw)
         body = crlf(self._data[self.header.body_start :])
@@ -154,7 +156,7 @@ class _Reading:
             subject=self._text("subject"),
             sender=self._display_sender(),
             message_id=self._text("message-id"),
-            date_ok=self._date_ok(),
+            date_ok=has_date,
             bcc_only=all(recipient.field == "Bcc" for recipient in recipients) and "to" not in self._by_name,
             header_from=froms[0] if froms and froms[0] != originator else "",
             priority=priority(self._text("x-priority")),
@@ -180,7 +182,11 @@ class _Reading:
         return None
 
     def _addresses(self, name: str) -> list[ParsedAddress]:
-        return [parsed for field in self._by_name.get(name, ()) for parsed in addresses(field.value)]
+        found = self._parsed.get(name)
+        if found is None:
+            found = [parsed for field in self._by_name.get(name, ()) for parsed in addresses(field.value)]
+            self._parsed[name] = found
+        return found
 
     def _sender_field(self) -> Field | None:
         fields = self._by_name.get("sender") or self._by_name.get("from")

@@ -21,6 +21,7 @@ class TransportCommand(BaseCommand):
     """Runs some stages of the local node; two instances at once are harmless."""
 
     stages: tuple[str, ...] = STAGES
+    heartbeat = "transport"  # `run/<heartbeat>.heartbeat` is touched while the daemon lives
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--once", action="store_true", help="work until nothing is left, then end (for cron)")
@@ -45,4 +46,6 @@ class TransportCommand(BaseCommand):
                 done = run_until_idle(stages, stop=stop, patience=patience)
                 self.stdout.write(f"{done}")
             else:
-                run_forever(stages, stop=stop, watcher=watcher, heartbeat=config.run_dir / "transport.heartbeat")
+                run_forever(
+                    stages, stop=stop, watcher=watcher, heartbeat=config.run_dir / f"{self.heartbeat}.heartbeat"
+                )

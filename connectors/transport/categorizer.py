@@ -7,8 +7,10 @@ Crash: nothing is half done; the next run takes the same messages.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 
 from django.db import transaction
 from django.db.models import Count
@@ -49,11 +51,12 @@ def _reroute(node: Node, generation: int, now: datetime) -> int:
 def _categorize(node: Node, *, limit: int, now: datetime) -> int:
     with transaction.atomic():
         submitted = Message.objects.filter(node=node, state=MessageState.SUBMITTED).order_by("pk")
-        messages = {message.pk: message for message in submitted.select_for_update(skip_locked=True)[:limit]}
+        locked = submitted.select_for_update(skip_locked=True).values_list(*_Submitted._fields)[:limit]
+        messages = {message.pk: message for message in itertools.starmap(_Submitted, locked)}
         if not messages:
             return 0
         waiting = MessageRecipient.objects.filter(message__in=list(messages), state=RecipientState.SUBMITTED)
-        recipients = list(waiting.order_by("pk"))
+        recipients = [_Waiting(*row) for row in waiting.order_by("pk").values_list(*_Waiting._fields)]
         table = routing_table.load(node)
         directory = routing_table.directory_for({recipient.address for recipient in recipients}, table)
         batch = _Batch(messages, table, node=node, now=now)
@@ -64,10 +67,28 @@ def _categorize(node: Node, *, limit: int, now: datetime) -> int:
     return len(messages)
 
 
+class _Submitted(NamedTuple):
+    """What the decision needs of a message: a tuple, because a model instance costs ten times as much."""
+
+    pk: int
+    size: int
+    priority: int
+    tracked_id: int
+
+
+class _Waiting(NamedTuple):
+    """A recipient in Submission."""
+
+    pk: int
+    message_id: int  # key of its message
+    address: str
+    orcpt: str
+
+
 class _Batch:
     """The rows that one categorizer transaction writes."""
 
-    def __init__(self, messages: dict[int, Message], table: RoutingTable, *, node: Node, now: datetime) -> None:
+    def __init__(self, messages: dict[int, _Submitted], table: RoutingTable, *, node: Node, now: datetime) -> None:
         self._messages = messages
         self._table = table
         self._node = node
@@ -81,7 +102,7 @@ class _Batch:
         self._rewritten: list[tuple[str, int]] = []
         self._events: list[record.NewEvent] = []
 
-    def add(self, recipient: MessageRecipient, resolution: Resolution) -> None:
+    def add(self, recipient: _Waiting, resolution: Resolution) -> None:
         """Take the decision on one recipient."""
         message = self._messages[recipient.message_id]
         if self._counts[message.pk] > self._node.max_recipients:
@@ -101,7 +122,7 @@ class _Batch:
             self._changed.add(message.pk)
         self._copies.setdefault(copy, []).append((recipient.pk, resolution.envelope_address))
 
-    def _resolved(self, recipient: MessageRecipient, resolution: Resolution, message: Message) -> None:
+    def _resolved(self, recipient: _Waiting, resolution: Resolution, message: _Submitted) -> None:
         """Record that an address was replaced; the first address is kept as ORCPT (DSN-26, RT-X16)."""
         self._events.append(
             record.resolve(
@@ -115,7 +136,7 @@ class _Batch:
         if not recipient.orcpt:
             self._rewritten.append((f"rfc822;{xtext_encode(resolution.resolved_from)}", recipient.pk))
 
-    def _fail(self, recipient: MessageRecipient, text: str, context: str) -> None:
+    def _fail(self, recipient: _Waiting, text: str, context: str) -> None:
         fate = (RecipientState.FAILING.value, text[:1000], "ROUTING", context, ReportDue.FAILED.value)
         self._failed.append((*fate, recipient.pk))
 
@@ -154,7 +175,7 @@ class _Batch:
         return entries
 
 
-def _recipient_counts(messages: dict[int, Message]) -> dict[int, int]:
+def _recipient_counts(messages: dict[int, _Submitted]) -> dict[int, int]:
     """Return how many recipients each message has, settled ones included: one query."""
     rows = MessageRecipient.objects.filter(message__in=list(messages)).order_by()
     return dict(rows.values_list("message_id").annotate(count=Count("pk")))

@@ -122,7 +122,7 @@ def _rename_all(claims: list[Claim], *, directory: Path, now: datetime) -> list[
     lost = []
     for item in claims:
         try:
-            disk.rename_new(directory / item.candidate.name, directory / item.claimed_name)
+            disk.rename_new(f"{directory}/{item.candidate.name}", f"{directory}/{item.claimed_name}")
         except FileNotFoundError:
             lost.append(item)  # another instance took it, or its owner did
         except OSError as error:

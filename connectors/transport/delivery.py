@@ -100,12 +100,13 @@ class Delivery:
         try:
             folders = set()
             for item in items:
-                target = Path(item.directory) / item.final_name
+                target = f"{item.directory}/{item.final_name}"
+                folder = target.rpartition("/")[0]
                 try:
-                    disk.rename_new(Path(item.directory) / item.temp_name, target)
+                    disk.rename_new(f"{item.directory}/{item.temp_name}", target)
                 except FileNotFoundError:
-                    os.stat(target.parent)  # a directory that went away is trouble, not a published file
-                folders.add(target.parent)
+                    os.stat(folder)  # a directory that went away is trouble, not a published file
+                folders.add(folder)
             for folder in folders:
                 disk.sync_directory(folder)
         except OSError as error:

@@ -15,12 +15,12 @@ def dated_name(name: str, extension: str, now: datetime) -> str:
 def free_name(directory: Path, name: str, extension: str, now: datetime) -> str:
     """Return the plain name with `extension`, else the dated one, else dated with -1, -2… (PU-13, PU-20, PU-55)."""
     plain = name[:-4] + extension
-    if not os.path.lexists(directory / plain):
+    if not os.path.lexists(f"{directory}/{plain}"):
         return plain
     dated = dated_name(name, extension, now)
     number = 0
     chosen = dated
-    while os.path.lexists(directory / chosen):
+    while os.path.lexists(f"{directory}/{chosen}"):
         number += 1
         chosen = f"{dated[: -len(extension)]}-{number}{extension}"
     return chosen

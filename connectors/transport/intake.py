@@ -241,7 +241,7 @@ class Intake:
     def _follow(self, judged: Sequence[Judged], bad_rows: Sequence[SourceFile], now: datetime) -> None:
         """After the commit: taken files disappear, bad files get their name. Repeated by recovery after a crash."""
         directory = self.door.directory
-        taken = [directory / item.claim.claimed_name for item in judged if not isinstance(item.verdict, Rejection)]
+        taken = [f"{directory}/{item.claim.claimed_name}" for item in judged if not isinstance(item.verdict, Rejection)]
         try:
             spool.discard(self._config.spool_dir, taken)
         except OSError as error:

@@ -33,7 +33,19 @@ class Stage:
     run: Callable[[datetime], int]
     every: timedelta = _IDLE
     next_due: Callable[[], datetime | None] = lambda: None  # an earlier look than `every`, e.g. a settle time
+    # Set for work that can wait, such as deleting: it runs when the other stages found nothing, or after this long.
+    patience: timedelta | None = None
     due_at: datetime | None = field(default=None)
+    ran_at: datetime | None = field(default=None)
+
+    def is_due(self, now: datetime, *, busy: bool) -> bool:
+        """Tell whether the stage is worth running; `busy` when another one had work in this round."""
+        if busy and self.patience is not None and self.ran_at is not None and now < self.ran_at + self.patience:
+            return False
+        if self.due_at is None or self.due_at <= now:
+            return True
+        due = self.next_due()
+        return due is not None and due <= now
 
 
 class Stop:
@@ -59,7 +71,10 @@ def run_until_idle(stages: Sequence[Stage], *, stop: Stop, patience: timedelta) 
     total = 0
     idle_since = time.monotonic()
     while not stop.event.is_set():
-        done = sum(stage.run(timezone.now()) for stage in stages)
+        done = 0
+        for stage in stages:
+            if stage.patience is None or not done:
+                done += stage.run(timezone.now())
         total += done
         if done:
             idle_since = time.monotonic()
@@ -85,7 +100,7 @@ def run_forever(stages: Sequence[Stage], *, stop: Stop, watcher: Watcher | None,
         for stage in stages:
             if stop.event.is_set():
                 return
-            if stage.due_at is None or stage.due_at <= now or _asks(stage, now):
+            if stage.is_due(now, busy=done > 0):
                 done += _run(stage, timezone.now())
         if done:
             for stage in stages:
@@ -94,13 +109,9 @@ def run_forever(stages: Sequence[Stage], *, stop: Stop, watcher: Watcher | None,
         _wait(stages, stop=stop, watcher=watcher)
 
 
-def _asks(stage: Stage, now: datetime) -> bool:
-    due = stage.next_due()
-    return due is not None and due <= now
-
-
 def _run(stage: Stage, now: datetime) -> int:
     """Run one stage; an error is logged and the stage pauses, so that the others go on."""
+    stage.ran_at = now
     try:
         done = stage.run(now)
     except Exception:

@@ -100,7 +100,7 @@ class Scanner:
 
     def _open(self, name: str, *, now: datetime, closed: set[str]) -> Candidate | None:
         try:
-            descriptor = os.open(self.directory / name, _FLAGS)
+            descriptor = os.open(f"{self.directory}/{name}", _FLAGS)
         except FileNotFoundError:
             return None
         except OSError:

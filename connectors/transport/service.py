@@ -16,7 +16,7 @@ from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import Event
 from connectors.models import ForeignConnector, Message, Node
-from connectors.transport import categorizer, claims, pickup, pressure, replay, reports
+from connectors.transport import bell, categorizer, claims, pickup, pressure, replay, reports
 from connectors.transport.delivery import Delivery
 from connectors.transport.intake import Door, Intake
 from connectors.transport.pressure import Level
@@ -24,6 +24,8 @@ from connectors.transport.runner import Stage
 from connectors.transport.watch import Watcher
 
 STAGES = ("pickup", "replay", "categorize", "deliver", "report")
+# Two processes share the work of a node on two cores: one takes files, the other routes, delivers and reports.
+HALVES = {"intake": STAGES[:2], "delivery": STAGES[2:]}
 _RECOVER_EVERY = timedelta(seconds=30)
 _RELOAD_EVERY = timedelta(seconds=5)
 _PRESSURE_EVERY = timedelta(seconds=2)  # QR-53
@@ -57,8 +59,13 @@ class Service:
             "report": Stage(name="report", run=self._report),
         }
         chosen = [every[name] for name in STAGES if name in wanted]
-        sweep = Stage(name="sweep", run=self._sweep, every=timedelta(seconds=5))
-        return [Stage(name="recover", run=self._recover, every=_RECOVER_EVERY), *chosen, sweep]
+        if self._watcher is not None and "deliver" in wanted:
+            self._watcher.watch_bell(bell.folder(self._config.run_dir))
+        if "deliver" in wanted:
+            chosen.append(
+                Stage(name="sweep", run=self._sweep, every=timedelta(seconds=5), patience=timedelta(seconds=30))
+            )
+        return [Stage(name="recover", run=self._recover, every=_RECOVER_EVERY), *chosen]
 
     def _pickup(self, now: datetime) -> int:
         return self._take("pickup", pickup, now)
@@ -94,7 +101,10 @@ class Service:
                 self._watcher.watch_intake(door.directory, intake.closed)
         if self._under_pressure(now):
             return 0
-        return intake.run_once(now)
+        taken = intake.run_once(now)
+        if taken:
+            bell.ring(self._config.run_dir)
+        return taken
 
     def _report_directory(self, door: Door | None, now: datetime) -> None:
         if door is not None:

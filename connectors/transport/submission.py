@@ -212,6 +212,8 @@ _RECIPIENT_FIELDS = [
 
 def clean(text: str, limit: int) -> str:
     """Return text any database stores: no NUL, no lone surrogates, at most `limit` characters."""
+    if text.isascii() and len(text) <= limit and "\0" not in text:
+        return text
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
     return text.replace("\0", " ")[:limit]

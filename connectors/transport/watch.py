@@ -23,6 +23,10 @@ class Watcher:
         """Collect into `closed` the names whose writer is done: they need no settle time."""
         self._add(directory, flags.CLOSE_WRITE | flags.MOVED_TO, closed)
 
+    def watch_bell(self, directory: Path) -> None:
+        """Wake when another process rings."""
+        self._add(directory, flags.ATTRIB, None)
+
     def watch_drops(self, directories: Iterable[Path]) -> None:
         """Wake when a drop directory loses a file or its access changes (DR-32)."""
         for directory in directories:

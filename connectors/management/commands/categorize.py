@@ -6,3 +6,4 @@ from connectors.management.transport_command import TransportCommand
 class Command(TransportCommand):
     help = "Resolve and route submitted messages."
     stages = ("categorize",)
+    heartbeat = "categorize"

@@ -1,4 +1,4 @@
-"""`manage.py serve`: web and transport together."""
+"""`manage.py serve`: web and transport together, the transport as two processes."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from connectors import drop_directory, routing_table
 from connectors.errors import FcwebError
 from connectors.models import ForeignConnector
+from connectors.transport.service import HALVES
 from fcweb import serve
 
 
@@ -37,4 +38,5 @@ class Command(BaseCommand):
         self.stdout.flush()
         web = ["-m", "uvicorn", "fcweb.asgi:application", "--host", options["host"], "--port", str(options["port"])]
         web += ["--lifespan", "off", "--timeout-graceful-shutdown", "5", "--log-level", "warning"]
-        sys.exit(serve.run([web, ["manage.py", "transport"]]))
+        transport = [["manage.py", "transport", "--only", half] for half in HALVES]
+        sys.exit(serve.run([web, *transport]))

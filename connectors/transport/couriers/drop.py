@@ -109,9 +109,9 @@ class DropCourier:
         copies: list[tuple[str, Sequence[bytes]]] = []
         linked = 0
         for item in items:
-            source = self._config.spool_dir / item.message.spool_name
+            source = f"{self._config.spool_dir}/{item.message.spool_name}"
             if linkable and _is_spool_file(item, connector):
-                os.link(source, directory / item.temp_name, follow_symlinks=False)
+                os.link(source, f"{directory}/{item.temp_name}", follow_symlinks=False)
                 linked += 1
             else:
                 copies.append((item.temp_name, _rendered(source, item, connector)))
@@ -157,9 +157,10 @@ def _is_spool_file(item: LeasedItem, connector: ForeignConnector) -> bool:
     return item.is_whole and not item.message.has_org_headers and not relayed(connector, item)
 
 
-def _rendered(source: Path, item: LeasedItem, connector: ForeignConnector) -> Sequence[bytes]:
+def _rendered(source: str, item: LeasedItem, connector: ForeignConnector) -> Sequence[bytes]:
     """Return block and content of a drop file of its own. Rules: DR-13 to DR-20, DR-34."""
-    raw = source.read_bytes()
+    with open(source, "rb") as file:
+        raw = file.read()
     envelope, offset = replay_format.read_block(raw)
     content = raw[offset:]
     if item.message.has_org_headers:
