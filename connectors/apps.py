@@ -16,4 +16,5 @@ class ConnectorsConfig(AppConfig):
         from connectors import checks, models  # noqa: F401 (importing registers the checks)
 
         for model in models.AUDITED:
-            auditlog.register(model)
+            lists = {field.name for field in model._meta.many_to_many}
+            auditlog.register(model, m2m_fields=lists)

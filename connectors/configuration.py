@@ -1,24 +1,28 @@
 """Configuration: how a foreign connector is made, changed and removed, for every front door (FC-1 to FC-17, FC-E1 to FC-E11).
 
-Promises: one transaction a change, routing sees it at once (RT-52), auditlog sees each saved object.
-Leaves to neighbours: forms and commands only read input and show what is raised here.
+Promises: one transaction a change, routing sees it at once, waiting messages are resolved again only when routing
+decides otherwise (RT-52, RT-53), auditlog sees each saved object.
+Leaves to neighbours: forms and commands only read input and show what is raised here; `rerouting` foretells.
 """
 
 from __future__ import annotations
 
 import unicodedata
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from connectors import drop_directory, routing_table
-from connectors.choices import ItemState
+from connectors import drop_directory, event_log, routing_table
 from connectors.errors import ConfigurationError
+from connectors.event_log import Event
 from connectors.mail import address_space
 from connectors.mail.address_space import AddressSpaceError
-from connectors.models import AddressSpace, ConfigGeneration, Connector, ForeignConnector, Node, QueueItem
+from connectors.mail.sizes import SizeError, parse_size
+from connectors.models import AddressSpace, ConfigGeneration, Connector, ForeignConnector, Node
 
 _FORBIDDEN = set('/\\:*?"<>|')
 
@@ -58,81 +62,206 @@ def check_name(name: str, *, besides: Connector | None = None) -> str:
     return trimmed
 
 
-def parse_spaces(entries: Sequence[str]) -> list[address_space.AddressSpace]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spaces:
+    """Parsed address spaces; `is_scoped` when an entry carried the `Local:` prefix of 2007 (AS-40)."""
+
+    entries: tuple[address_space.AddressSpace, ...]
+    is_scoped: bool
+
+
+def parse_spaces(entries: Sequence[str]) -> Spaces:
     """Read address space entries; raises FC-E4, FC-E5, FC-E6 naming the entry and its rule."""
     spaces: dict[str, address_space.AddressSpace] = {}
+    is_scoped = False
     for entry in entries:
         try:
-            space, _scoped = address_space.parse_entry_scoped(entry)
+            space, scoped = address_space.parse_entry_scoped(entry)
         except AddressSpaceError as error:
             text = _("“%(entry)s”: %(why)s (%(rule)s)") % {"entry": entry, "why": error, "rule": error.rule}
             raise ConfigurationError(text, code=error.code, rule=error.rule) from error
         if space.key in spaces:
             text = _("“%(entry)s” stands twice.") % {"entry": entry}
             raise ConfigurationError(text, code="ADDRESS_SPACE_INVALID", rule="AS-8")
+        is_scoped = is_scoped or scoped
         spaces[space.key] = space
     if not spaces:
         raise ConfigurationError(
             _("A connector needs at least one address space."), code="ADDRESS_SPACE_REQUIRED", rule="FC-E4"
         )
-    return list(spaces.values())
+    return Spaces(entries=tuple(spaces.values()), is_scoped=is_scoped)
 
 
-def find(name: str) -> ForeignConnector:
-    """Return the connector with this name or GUID; raises FC-E3."""
-    found = ForeignConnector.objects.filter(name_key=name_key(name.strip())).first()
-    if found is None:
-        found = next((c for c in ForeignConnector.objects.all() if str(c.guid) == name.strip().lower()), None)
-    if found is None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListChange:
+    """A change of a list: the entries that replace it, or those added and removed (FC-6)."""
+
+    replace: tuple[str, ...] = ()
+    add: tuple[str, ...] = ()
+    remove: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.replace or self.add or self.remove)
+
+
+def find(identity: str) -> ForeignConnector:
+    """Return the connector with this name or GUID, or `Server\\Name`; raises FC-E3."""
+    wanted = identity.strip()
+    server, backslash, name = wanted.rpartition("\\")
+    by_name = ForeignConnector.objects.filter(name_key=name_key(name))
+    if backslash:
+        by_name = by_name.filter(source_transport_servers__name__iexact=server)
+    found = {connector.pk: connector for connector in by_name}
+    try:
+        by_guid = ForeignConnector.objects.filter(guid=uuid.UUID(wanted))
+    except ValueError:
+        by_guid = ForeignConnector.objects.none()
+    found |= {connector.pk: connector for connector in by_guid}
+    if not found:
         raise ConfigurationError(
-            _("There is no connector “%(name)s”.") % {"name": name}, code="CONNECTOR_NOT_FOUND", rule="FC-E3"
+            _("There is no connector “%(name)s”.") % {"name": identity}, code="CONNECTOR_NOT_FOUND", rule="FC-E3"
         )
-    return found
+    if len(found) > 1:
+        raise ConfigurationError(
+            _("“%(name)s” is the name of one connector and the GUID of another.") % {"name": identity},
+            code="CONNECTOR_AMBIGUOUS",
+            rule="FC-E3",
+        )
+    return next(iter(found.values()))
 
 
 def source_nodes(names: Sequence[str]) -> list[Node]:
     """Return the named source servers, this one when none is named; raises FC-E10."""
-    if not names:
-        return [routing_table.local_node()]
-    nodes = []
-    for name in names:
-        node = Node.objects.filter(name__iexact=name).first()
-        if node is None:
-            raise ConfigurationError(
-                _("There is no server “%(name)s”.") % {"name": name}, code="SOURCE_SERVER_UNKNOWN", rule="FC-E10"
-            )
-        nodes.append(node)
-    return nodes
+    return [_node(name) for name in names] if names else [routing_table.local_node()]
+
+
+def _node(name: str) -> Node:
+    node = Node.objects.filter(name__iexact=name.strip()).first()
+    if node is None:
+        raise ConfigurationError(
+            _("There is no server “%(name)s”.") % {"name": name}, code="SOURCE_SERVER_UNKNOWN", rule="FC-E10"
+        )
+    return node
+
+
+def size_in_range(text: str, *, low: int, high: int, shown_range: str) -> int | None:
+    """Return bytes or None (unlimited) for a size as Exchange writes it; raises FC-E7, which prints the range."""
+    try:
+        size = parse_size(text)
+    except SizeError:
+        size = -1
+    if size is not None and not low <= size <= high:
+        raise ConfigurationError(
+            _("“%(text)s” is not a size from %(range)s: write a number with B, KB, MB, GB or TB, or unlimited.")
+            % {"text": text, "range": shown_range},
+            code="SIZE_RANGE",
+            rule="FC-E7",
+        )
+    return size
+
+
+def message_size(text: str) -> int | None:
+    """Read MaxMessageSize of a foreign connector: 0 to 2147483647 KB (FC 1.1, AM-3)."""
+    return size_in_range(text, low=0, high=2_147_483_647 * 1024, shown_range="0B – 2147483647KB")
+
+
+def quota_size(text: str) -> int | None:
+    """Read DropDirectoryQuota: from 1 byte, without the ceiling of 2 GB (FC 1.1, A-20)."""
+    return size_in_range(text, low=1, high=2**50, shown_range="1B – 1024TB")
+
+
+Facts = tuple[object, ...]
+
+
+def routing_facts(connector: ForeignConnector) -> Facts:
+    """Return what routing decides by, as stored: a change of it re-resolves waiting messages (RT-52, RT-53)."""
+    stored = ForeignConnector.objects.get(pk=connector.pk)
+    return (
+        stored.enabled,
+        stored.is_scoped_connector,
+        stored.max_message_bytes,
+        stored.one_recipient_per_file,  # how copies are made is decided where routes are
+        frozenset(stored.address_spaces.values_list("key", "cost")),
+        frozenset(stored.source_transport_servers.values_list("pk", flat=True)),
+    )
 
 
 @transaction.atomic
-def create(name: str, entries: Sequence[str], *, servers: Sequence[str] = (), comment: str = "") -> ForeignConnector:
-    """Make a foreign connector (New-ForeignConnector)."""
+def create(
+    name: str,
+    entries: Sequence[str],
+    *,
+    servers: Sequence[str] = (),
+    fields: dict[str, object] | None = None,
+) -> ForeignConnector:
+    """Make a foreign connector, all in one step or with defaults to be set later (New-ForeignConnector, FC-5)."""
     trimmed = check_name(name)
     spaces = parse_spaces(entries)
     nodes = source_nodes(servers)
-    connector = ForeignConnector(name=trimmed, name_key=name_key(trimmed), comment=comment)
+    connector = ForeignConnector(name=trimmed, name_key=name_key(trimmed), is_scoped_connector=spaces.is_scoped)
+    for column, value in (fields or {}).items():
+        setattr(connector, column, value)
     connector.save()
     connector.source_transport_servers.set(nodes)
-    set_spaces(connector, spaces)
+    set_spaces(connector, spaces.entries)
     check_paths(connector)
-    ConfigGeneration.bump(connector)
+    announce(connector, before=None)
     return connector
 
 
 @transaction.atomic
-def change(connector: ForeignConnector, fields: dict[str, object], *, spaces: Sequence[str] | None = None) -> None:
-    """Set columns and, when given, replace the address spaces (Set-ForeignConnector)."""
+def change(
+    connector: ForeignConnector,
+    fields: dict[str, object],
+    *,
+    spaces: ListChange | None = None,
+    servers: ListChange | None = None,
+) -> None:
+    """Set columns and change the two lists (Set-ForeignConnector, FC-6)."""
+    before = routing_facts(connector)
+    old_name = connector.name
     if "name" in fields:
-        fields["name"] = check_name(str(fields["name"]), besides=connector)
+        fields = {**fields, "name": check_name(str(fields["name"]), besides=connector)}
         connector.name_key = name_key(str(fields["name"]))
     for column, value in fields.items():
         setattr(connector, column, value)
+    if spaces:
+        parsed = _changed_spaces(connector, spaces)
+        connector.is_scoped_connector = connector.is_scoped_connector or parsed.is_scoped
+        set_spaces(connector, parsed.entries)
     connector.save()
-    if spaces is not None:
-        set_spaces(connector, parse_spaces(spaces))
+    if servers:
+        connector.source_transport_servers.set(_changed_servers(connector, servers))
     check_paths(connector)
-    ConfigGeneration.bump(connector)
+    announce(connector, before=before, old_name=old_name)
+
+
+def _changed_spaces(connector: Connector, change: ListChange) -> Spaces:
+    """Return the new address spaces; an entry to remove is named by type and space, its cost does not matter."""
+    if change.replace:
+        return parse_spaces(change.replace)
+    removed = {space.key for space in parse_spaces(change.remove).entries} if change.remove else set()
+    kept = [str(row) for row in connector.address_spaces.all() if row.key not in removed]
+    if not change.add:
+        return parse_spaces(kept)
+    added = parse_spaces(change.add)
+    replaced = {space.key for space in added.entries}
+    left = [entry for entry in kept if address_space.parse_entry(entry).key not in replaced]
+    merged = parse_spaces([*left, *(space.canonical for space in added.entries)])
+    return Spaces(entries=merged.entries, is_scoped=added.is_scoped)
+
+
+def _changed_servers(connector: Connector, change: ListChange) -> list[Node]:
+    """Return the new source servers; a connector without any is legal and ignored by routing (RT-12)."""
+    if change.replace:
+        return source_nodes(change.replace)
+    nodes = {node.pk: node for node in connector.source_transport_servers.all()}
+    for name in change.remove:
+        nodes.pop(_node(name).pk, None)
+    for name in change.add:
+        node = _node(name)
+        nodes[node.pk] = node
+    return list(nodes.values())
 
 
 def set_spaces(connector: Connector, spaces: Sequence[address_space.AddressSpace]) -> None:
@@ -151,25 +280,58 @@ def set_spaces(connector: Connector, spaces: Sequence[address_space.AddressSpace
         )
 
 
-def check_paths(connector: ForeignConnector) -> None:
-    """Raise FC-E8, FC-E9 or FC-E11 for a drop directory that is unsafe or another connector's."""
-    for node in connector.source_transport_servers.all():
+def announce(connector: ForeignConnector, *, before: Facts | None, old_name: str = "") -> None:
+    """Let routing see a saved connector; `before` are its facts before the change, None for a new one.
+
+    Waiting messages are resolved again when a fact changed (RT-52) and left alone otherwise (RT-53).
+    The name is read with the table, so a new one starts a new generation without touching the queue.
+    """
+    if before is None or before != routing_facts(connector):
+        ConfigGeneration.bump(connector)
+    elif old_name != connector.name:
+        ConfigGeneration.bump()
+    now = timezone.now()
+    if old_name and old_name != connector.name:
+        event_log.clear_events((Event.SIZE_ZERO, *event_log.DROP_EVENTS), old_name, now=now)
+    if connector.enabled and connector.max_message_bytes == 0:
+        event_log.raise_event(Event.SIZE_ZERO, connector.name, "MaxMessageSize 0", now=now)
+    else:
+        event_log.clear_events((Event.SIZE_ZERO,), connector.name, now=now)
+
+
+def check_paths(connector: ForeignConnector, *, nodes: Sequence[Node] | None = None) -> None:
+    """Raise FC-E8, FC-E9 or FC-E11 for a drop directory that is unsafe or another enabled connector's (FC-17)."""
+    for node in connector.source_transport_servers.all() if nodes is None else nodes:
         path = drop_directory.effective_path(connector, node).resolve()
-        for other in ForeignConnector.objects.filter(enabled=True, source_transport_servers=node).exclude(
-            pk=connector.pk
-        ):
-            if connector.enabled and drop_directory.effective_path(other, node).resolve() == path:
+        if not connector.enabled:
+            continue
+        others = ForeignConnector.objects.filter(enabled=True, source_transport_servers=node)
+        for other in others.exclude(pk=connector.pk):
+            try:
+                taken = drop_directory.effective_path(other, node).resolve()
+            except ConfigurationError:
+                continue  # the other one is broken already, and says so on its own page
+            if taken == path:
                 text = _("%(path)s is the drop directory of “%(name)s”.") % {"path": path, "name": other.name}
                 raise ConfigurationError(text, code="DROP_PATH_IN_USE", rule="FC-E11")
 
 
-def warnings(connector: ForeignConnector) -> list[SavedWarning]:
-    """Return what was saved but will not work yet. Rules: FC-W1, FC-8."""
+def warnings(connector: ForeignConnector, *, old_name: str = "") -> list[SavedWarning]:
+    """Return what was saved but needs attention; `old_name` after a rename. Rules: FC-4, FC-8, FC-16, FC-W1."""
     found = []
+    if old_name and old_name != connector.name and not connector.drop_directory:
+        text = _("The drop directory follows the name: it was “%(old)s” and is now “%(new)s”; the gateway must follow.")
+        found.append(
+            SavedWarning(code="DROP_DIR_RENAMED", text=text % {"old": old_name, "new": connector.name}),
+        )
     if connector.enabled and connector.max_message_bytes == 0:
         text = _("The size limit 0 lets nothing through; disable the connector instead.")
         found.append(SavedWarning(code="SIZE_ZERO", text=text))
     for node in connector.source_transport_servers.all():
+        path = drop_directory.effective_path(connector, node)
+        if len(str(path)) > drop_directory.WINDOWS_PATH:
+            text = _("%(path)s is longer than Windows allows (246 characters), should it be shared by SMB.")
+            found.append(SavedWarning(code="DROP_PATH_LONG", text=text % {"path": path}))
         for step in drop_directory.check(connector, node):
             if step.state == "fail" and step.code in {"exists", "directory", "write"}:
                 code = "DROP_DIR_MISSING" if step.code == "exists" else "DROP_DIR_ACCESS"
@@ -177,15 +339,9 @@ def warnings(connector: ForeignConnector) -> list[SavedWarning]:
     return found
 
 
-def waiting(connector: Connector) -> int:
-    """Return how many messages wait for a connector; shown before it is removed (FC-22)."""
-    return QueueItem.objects.filter(
-        queue__next_hop_connector=connector.guid, state__in=[ItemState.READY, ItemState.STAGING, ItemState.STAGED]
-    ).count()
-
-
 @transaction.atomic
 def remove(connector: ForeignConnector) -> None:
-    """Delete a connector; its waiting messages are routed again (Remove-ForeignConnector, QR-47)."""
+    """Delete a connector; its waiting messages are routed again (Remove-ForeignConnector, RT-52, QR-47)."""
+    event_log.clear_events((Event.SIZE_ZERO, *event_log.DROP_EVENTS), connector.name, now=timezone.now())
     connector.delete()
     ConfigGeneration.bump()

@@ -19,6 +19,10 @@ from connectors.errors import ConfigurationError
 from connectors.models import ForeignConnector, Node
 
 _FORBIDDEN = set('/\\:*?"<>|')
+_LONGEST_NAME = 255  # bytes of one name, bytes of a whole path (FC-16)
+_LONGEST_PATH = 4096
+_FILE_NAME = 80  # room for the name of a message file and its temp forms
+WINDOWS_PATH = 246  # characters a directory path may have when it is also shared by SMB (FC-16)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,16 +55,48 @@ def effective_path(connector: ForeignConnector, node: Node) -> Path:
     Rules: FC-10 to FC-12, FC-E8, FC-E9, DR-1 to DR-5, DR-10.
     """
     name = connector.drop_directory or connector.name
-    if name.startswith("/"):
-        if node.root_drop_directory_path:
-            raise ConfigurationError(
-                _("An absolute drop directory is not allowed while a root drop directory is set."),
-                code="DROP_ROOT_CONFLICT",
-                rule="DR-5",
-            )
-        if ".." in Path(name).parts or "\0" in name:
-            raise _unsafe(name)
-        return Path(name)
+    path = _absolute(name, node) if name.startswith("/") else _below_root(name, node)
+    encoded = os.fsencode(path)
+    if max(map(len, encoded.split(b"/"))) > _LONGEST_NAME or len(encoded) + _FILE_NAME > _LONGEST_PATH:
+        raise ConfigurationError(
+            _("The path of the drop directory is too long: 255 bytes a name, 4096 bytes in all."),
+            code="DROP_PATH_UNSAFE",
+            rule="FC-16",
+        )
+    return path
+
+
+def _absolute(name: str, node: Node) -> Path:
+    """Return an absolute drop directory: only without a root, below the allowed roots (FC-11, DR-4, DR-5, AM-2)."""
+    if node.root_drop_directory_path:
+        raise ConfigurationError(
+            _("An absolute drop directory is not allowed while a root drop directory is set."),
+            code="DROP_ROOT_CONFLICT",
+            rule="DR-5",
+        )
+    if ".." in Path(name).parts or not name.isprintable():
+        raise _unsafe(name)
+    path = Path(name)
+    real = path.resolve()
+    allowed = [Path(root).resolve() for root in settings.FCWEB_DROP_ROOTS]
+    if allowed and not any(real.is_relative_to(root) for root in allowed):
+        raise ConfigurationError(
+            _("%(path)s is not below a directory of FCWEB_DROP_ROOTS.") % {"path": name},
+            code="DROP_PATH_UNSAFE",
+            rule="AM-2",
+        )
+    ours = [node.pickup_directory_path, node.replay_directory_path, str(Path(settings.DATA_DIR) / "spool")]
+    if any(taken and real.is_relative_to(Path(taken).resolve()) for taken in ours):
+        raise ConfigurationError(
+            _("%(path)s belongs to fcweb itself: files written there would be taken again.") % {"path": name},
+            code="DROP_PATH_UNSAFE",
+            rule="FC-E9",
+        )
+    return path
+
+
+def _below_root(name: str, node: Node) -> Path:
+    """Return a directory below the root; its name is one safe file name (DR-1 to DR-3, DR-10)."""
     if name.startswith("\\\\"):
         raise ConfigurationError(
             _("A network share must be mounted first; give the path it is mounted on."),

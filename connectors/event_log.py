@@ -33,6 +33,7 @@ class Event(IntEnum):
     PICKUP_RENAME = 90006  # the rename to .tmp failed
     FILE_VANISHED = 90007  # a claimed file disappeared (UP-9)
     DIRECTORY_ACCESS = 90008  # a watched directory is not safe or not ours (PU-64, PU-65)
+    SIZE_ZERO = 90009  # an enabled connector whose size limit lets nothing through (FC-8)
 
 
 # A failing drop directory has exactly one of these open at a time.

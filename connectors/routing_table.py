@@ -46,6 +46,11 @@ def load(node: Node | None = None) -> routing.RoutingTable:
         return table
 
 
+def fresh(node: Node) -> routing.RoutingTable:
+    """Return the table as this transaction sees it; never cached, so that a rolled back change leaves no trace."""
+    return _read(node, ConfigGeneration.current())
+
+
 def forget() -> None:
     """Drop cached tables; for processes whose database is replaced under them, such as tests."""
     with _lock:

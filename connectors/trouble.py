@@ -62,6 +62,11 @@ CONDITIONS: dict[int, Condition] = {
         sentence=gettext_lazy("A file in %(subject)s stopped the service twice and was set aside."),
         cure=gettext_lazy("It is in the list of bad files; keep a copy and report it."),
     ),
+    Event.SIZE_ZERO: Condition(
+        sentence=gettext_lazy("%(subject)s: its size limit is 0, so no message fits."),
+        cure=gettext_lazy("Disable the connector instead, or give it a limit that lets messages through."),
+        tone="wait",
+    ),
     Event.PRESSURE: Condition(
         sentence=gettext_lazy("%(subject)s is short of space or memory, so fewer files are taken."),
         cure=gettext_lazy("Free disk space on the volume of the data directory."),

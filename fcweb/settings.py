@@ -194,6 +194,7 @@ AUDITLOG_INCLUDE_ALL_MODELS = False
 FCWEB_NODE = env_str("FCWEB_NODE")  # "" = the host name
 FCWEB_BATCH = env_int("FCWEB_BATCH", 200, low=1, high=2000)
 FCWEB_SYNC = env_str("FCWEB_SYNC", "auto")  # auto, syncfs or fsync
+FCWEB_DROP_ROOTS = env_list("FCWEB_DROP_ROOTS", [])  # absolute drop directories stand below one of these
 FCWEB_INOTIFY = env_bool("FCWEB_INOTIFY", default=True)
 FCWEB_NOTICE_LANGUAGE = env_str("FCWEB_NOTICE_LANGUAGE", LANGUAGE_CODE)
 FCWEB_SAFETY_NET_HOURS = env_int("FCWEB_SAFETY_NET_HOURS", 48, low=0, high=24 * 90)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 
 _UNITS = {"": 1, "B": 1, "KB": 1024, "MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
-_SIZE = re.compile(r"(\d{1,18})\s*(B|KB|MB|GB|TB)?", re.IGNORECASE)
+# The tail is how Exchange shows a size: "2 GB (2,147,483,648 bytes)".
+_SIZE = re.compile(r"(\d{1,18})\s*(B|KB|MB|GB|TB)?(?:\s*\(([\d,.\s]{1,30})bytes\))?", re.IGNORECASE)
 
 
 class SizeError(ValueError):
@@ -13,13 +14,18 @@ class SizeError(ValueError):
 
 
 def parse_size(text: str) -> int | None:
-    """Return bytes, or None for `unlimited`; no unit means bytes, 1 KB is 1024."""
+    """Return bytes, or None for `unlimited`; no unit means bytes, 1 KB is 1024; nothing is rounded (FC-7).
+
+    `2 GB (2,147,483,648 bytes)`, the form Exchange prints, is read by its exact number.
+    """
     stripped = text.strip()
     if stripped.lower() == "unlimited":
         return None
     match = _SIZE.fullmatch(stripped)
     if match is None:
         raise SizeError(f"{text!r} is not a size: write a number with B, KB, MB, GB or TB, or unlimited.")
+    if match[3]:
+        return int("".join(filter(str.isdigit, match[3])) or "0")
     return int(match[1]) * _UNITS[(match[2] or "").upper()]
 
 

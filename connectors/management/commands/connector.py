@@ -1,19 +1,26 @@
-"""`manage.py connector new|set|get|remove|test|create-directory|exchange`: foreign connectors by command."""
+"""`manage.py connector new|set|get|remove|test|create-directory|exchange`: foreign connectors by command (FC-5 to FC-9).
+
+Every change is audited with the Unix user. Errors print a stable code and end with exit code 1 (FC-E1 to FC-E11).
+"""
 
 from __future__ import annotations
 
 import json
+import sys
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from connectors import configuration, drop_directory, exchange_dialect, routing_table
-from connectors.errors import FcwebError
-from connectors.mail.sizes import SizeError, format_size, parse_size
+from connectors import audit, configuration, drop_directory, exchange_dialect, rerouting, routing_table
+from connectors.configuration import ListChange
+from connectors.errors import ConfigurationError, FcwebError
+from connectors.exchange_dialect import BOOLEANS, Line
 from connectors.models import ForeignConnector
 
-_BOOLEANS = {"true": True, "false": False, "$true": True, "$false": False}
+_FLAGS = ("enabled", "hold", "scoped", "relay-dsn-required", "one-recipient-per-file")
+_COLUMNS = {"hold": "is_held", "scoped": "is_scoped_connector"}
+_SIZES = {"drop_directory_quota": configuration.quota_size, "max_message_size": configuration.message_size}
 
 
 class Command(BaseCommand):
@@ -21,74 +28,63 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
-        new = verbs.add_parser("new")
+        new = verbs.add_parser("new", help="one step with every setting, or a name and address spaces and `set` later")
         new.add_argument("kind", choices=["foreign"])
         new.add_argument("name")
-        new.add_argument("--address-space", action="append", default=[])
-        new.add_argument("--source-server", action="append", default=[])
-        new.add_argument("--comment", default="")
-        change = verbs.add_parser("set")
-        change.add_argument("name")
+        change = verbs.add_parser("set", help="change what is named; the rest stays")
+        change.add_argument("name", help="name, GUID or Server\\Name")
         change.add_argument("--name", dest="new_name")
-        for option in ("drop-directory", "drop-directory-quota", "max-message-size", "comment"):
-            change.add_argument(f"--{option}")
-        for option in ("enabled", "hold", "relay-dsn-required", "one-recipient-per-file"):
-            change.add_argument(f"--{option}", choices=sorted(_BOOLEANS))
-        for option in ("address-space", "add-address-space", "remove-address-space"):
+        for verb in (new, change):
+            verb.add_argument("--address-space", action="append", default=[], help="e.g. FAX:*;1; repeat for more")
+            verb.add_argument("--source-server", action="append", default=[], help="default: this server")
+            for option in ("drop-directory", "drop-directory-quota", "max-message-size", "comment"):
+                verb.add_argument(f"--{option}")
+            for option in _FLAGS:
+                verb.add_argument(f"--{option}", choices=sorted(BOOLEANS))
+        for option in ("add-address-space", "remove-address-space", "add-source-server", "remove-source-server"):
             change.add_argument(f"--{option}", action="append", default=[])
-        get = verbs.add_parser("get")
+        change.add_argument("--what-if", action="store_true", help="say how many messages would be routed again")
+        get = verbs.add_parser("get", help="show one connector, or all")
         get.add_argument("name", nargs="?")
-        get.add_argument("--json", action="store_true")
-        remove = verbs.add_parser("remove")
+        remove = verbs.add_parser("remove", help="remove a connector; what waits for it is routed again")
         remove.add_argument("name")
         remove.add_argument("--yes", action="store_true", help="remove even while messages wait")
         verbs.add_parser("exchange").add_argument("line", help="a New-, Set-, Get- or Remove-ForeignConnector line")
-        for verb in ("test", "create-directory"):
-            verbs.add_parser(verb).add_argument("name")
+        for verb_name in ("test", "create-directory"):
+            verbs.add_parser(verb_name).add_argument("name")
+        for verb in (new, change, get):
+            verb.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         try:
-            getattr(self, "_" + options["verb"].replace("-", "_"))(options)
-        except (FcwebError, SizeError) as error:
-            code = error.code if isinstance(error, FcwebError) else "SIZE_RANGE"
-            raise CommandError(f"{code}: {error}") from error
+            with audit.by_command(f"connector {options['verb']}"):
+                getattr(self, "_" + options["verb"].replace("-", "_"))(options)
+        except FcwebError as error:
+            raise CommandError(f"{error.code}: {error}") from error
 
     def _new(self, options: dict[str, Any]) -> None:
         connector = configuration.create(
-            options["name"],
-            options["address_space"],
-            servers=options["source_server"],
-            comment=options["comment"],
+            options["name"], options["address_space"], servers=options["source_server"], fields=_fields(options)
         )
-        self._warn(connector)
+        self._saved(connector, as_json=options["json"])
 
     def _set(self, options: dict[str, Any]) -> None:
         connector = configuration.find(options["name"])
-        fields: dict[str, object] = {}
-        for option, column in (("new_name", "name"), ("drop_directory", "drop_directory"), ("comment", "comment")):
-            if options[option] is not None:
-                fields[column] = options[option]
-        for option, column in (
-            ("drop_directory_quota", "drop_directory_quota"),
-            ("max_message_size", "max_message_bytes"),
-        ):
-            if options[option] is not None:
-                fields[column] = parse_size(options[option])
-        for option, column in (
-            ("enabled", "enabled"),
-            ("hold", "is_held"),
-            ("relay_dsn_required", "relay_dsn_required"),
-            ("one_recipient_per_file", "one_recipient_per_file"),
-        ):
-            if options[option] is not None:
-                fields[column] = _BOOLEANS[options[option]]
-        configuration.change(connector, fields, spaces=_spaces(connector, options))
-        self._warn(connector)
+        fields = _fields(options)
+        if options["new_name"] is not None:
+            fields["name"] = options["new_name"]
+        lists = {"spaces": _list(options, "address_space"), "servers": _list(options, "source_server")}
+        if options["what_if"]:
+            self._forecast(rerouting.of_change(connector, fields, **lists))
+            return
+        old_name = connector.name
+        configuration.change(connector, fields, **lists)
+        self._saved(connector, as_json=options["json"], old_name=old_name)
 
     def _get(self, options: dict[str, Any]) -> None:
         found = [configuration.find(options["name"])] if options["name"] else list(ForeignConnector.objects.all())
         if options["json"]:
-            self.stdout.write(json.dumps([_properties(connector) for connector in found], indent=2))
+            self.stdout.write(json.dumps([exchange_dialect.properties(connector) for connector in found], indent=2))
             return
         for connector in found:
             spaces = ", ".join(str(space) for space in connector.address_spaces.all())
@@ -96,9 +92,10 @@ class Command(BaseCommand):
 
     def _remove(self, options: dict[str, Any]) -> None:
         connector = configuration.find(options["name"])
-        count = configuration.waiting(connector)
-        if count and not options["yes"]:
-            raise CommandError(f"{count} messages wait for {connector.name}; they are routed again. Repeat with --yes.")
+        forecast = rerouting.of_removal(connector)
+        if forecast.waiting and not options["yes"]:
+            said = " ".join(forecast.sentences())
+            raise CommandError(f"{said} Repeat with --yes to remove {connector.name}.")
         configuration.remove(connector)
 
     def _test(self, options: dict[str, Any]) -> None:
@@ -109,94 +106,98 @@ class Command(BaseCommand):
             raise SystemExit(1)
 
     def _create_directory(self, options: dict[str, Any]) -> None:
-        path = drop_directory.create(configuration.find(options["name"]), routing_table.local_node())
+        try:
+            path = drop_directory.create(configuration.find(options["name"]), routing_table.local_node())
+        except OSError as error:
+            raise CommandError(f"DROP_DIR_ACCESS: {error}") from error
         self.stdout.write(str(path))
 
     def _exchange(self, options: dict[str, Any]) -> None:
         """Do what an Exchange line says, by the same steps as the other verbs."""
         line = exchange_dialect.parse(options["line"])
-        if line.what_if:
-            self.stdout.write(f"What if: {line.verb}-ForeignConnector {line.values} {line.lists}")
-            return
-        spaces = line.lists.get("AddressSpaces", exchange_dialect.Change())
-        servers = line.lists.get("SourceTransportServers", exchange_dialect.Change())
-        values = line.values
-        identity = values.get("Identity", "")
+        identity = line.values.get("Identity", "")
         if line.verb == "Get":
-            self._get({"name": identity, "json": True})
-        elif line.verb == "Remove":
-            configuration.remove(configuration.find(identity))
-        elif line.verb == "New":
-            connector = configuration.create(
-                values.get("Name", ""), spaces.replace or (), servers=servers.replace or ()
-            )
-            configuration.change(connector, _columns({k: v for k, v in values.items() if k != "Name"}))
-            self._warn(connector)
+            # $null is everything, as in Exchange; an unknown name is an error, unlike there (FC-9).
+            self._get({"name": "" if identity.lower() == "$null" else identity, "json": True})
+            return
+        fields = exchange_dialect.columns(line.values)
+        lists = {"spaces": line.lists.get("AddressSpaces"), "servers": line.lists.get("SourceTransportServers")}
+        if line.verb == "New":
+            self._exchange_new(line, fields)
+            return
+        connector = configuration.find(identity)
+        forecast = (
+            rerouting.of_removal(connector)
+            if line.verb == "Remove"
+            else rerouting.of_change(connector, fields, **lists)
+        )
+        if line.what_if:
+            self.stdout.write(f"What if: {line.verb}-ForeignConnector {connector.name}")
+            self._forecast(forecast)
+            return
+        self._confirm(line, forecast, connector.name)
+        if line.verb == "Remove":
+            configuration.remove(connector)
         else:
-            connector = configuration.find(identity)
-            chosen = {
-                "address_space": list(spaces.replace or ()),
-                "add_address_space": list(spaces.add),
-                "remove_address_space": list(spaces.remove),
-            }
-            configuration.change(connector, _columns(values), spaces=_spaces(connector, chosen))
-            self._warn(connector)
+            old_name = connector.name
+            configuration.change(connector, fields, **lists)
+            self._saved(connector, as_json=False, old_name=old_name)
 
-    def _warn(self, connector: ForeignConnector) -> None:
-        for warning in configuration.warnings(connector):
+    def _exchange_new(self, line: Line, fields: dict[str, object]) -> None:
+        name = str(fields.pop("name", ""))
+        spaces = line.lists.get("AddressSpaces", ListChange())
+        servers = line.lists.get("SourceTransportServers", ListChange())
+        if line.what_if:
+            configuration.check_name(name)
+            configuration.parse_spaces(spaces.replace)
+            configuration.source_nodes(servers.replace)
+            self.stdout.write(f"What if: New-ForeignConnector {name}")
+            return
+        if line.confirm:
+            self._ask(f"New-ForeignConnector {name}")
+        connector = configuration.create(name, spaces.replace, servers=servers.replace, fields=fields)
+        self._saved(connector, as_json=False)
+
+    def _confirm(self, line: Line, forecast: rerouting.Forecast, name: str) -> None:
+        """Ask as the shell does: before a Remove unless -Confirm:$false, before others when -Confirm."""
+        if line.confirm if line.confirm is not None else line.verb == "Remove":
+            self._ask(" ".join([f"{line.verb}-ForeignConnector {name}.", *forecast.sentences()]))
+
+    def _ask(self, what: str) -> None:
+        if not sys.stdin.isatty():
+            raise ConfigurationError(f"{what} Add -Confirm:$false to do it.", code="CONFIRMATION_REQUIRED")
+        if input(f"{what} [y/N] ").strip().lower() not in {"y", "yes", "o", "oui"}:
+            raise ConfigurationError("Nothing was changed.", code="CANCELLED")
+
+    def _forecast(self, forecast: rerouting.Forecast) -> None:
+        self.stdout.write("\n".join(forecast.sentences()) or "No waiting message is routed again.")
+
+    def _saved(self, connector: ForeignConnector, *, as_json: bool, old_name: str = "") -> None:
+        for warning in configuration.warnings(connector, old_name=old_name):
             self.stderr.write(f"{warning.code}: {warning.text}")
+        if as_json:
+            self.stdout.write(json.dumps(exchange_dialect.properties(connector), indent=2))
 
 
-def _columns(values: dict[str, str]) -> dict[str, object]:
-    """Return columns and values for Exchange's property names."""
-    columns: dict[str, object] = {}
-    for name, column in (("Name", "name"), ("Comment", "comment"), ("DropDirectory", "drop_directory")):
-        if name in values:
-            columns[column] = "" if values[name].lower() == "$null" else values[name]
-    for name, column in (("DropDirectoryQuota", "drop_directory_quota"), ("MaxMessageSize", "max_message_bytes")):
-        if name in values:
-            columns[column] = parse_size(values[name])
-    for name, column in (
-        ("Enabled", "enabled"),
-        ("IsScopedConnector", "is_scoped_connector"),
-        ("RelayDsnRequired", "relay_dsn_required"),
-    ):
-        if name in values:
-            if values[name].lower() not in _BOOLEANS:
-                raise SizeError(f"{name} is $true or $false, not {values[name]!r}")
-            columns[column] = _BOOLEANS[values[name].lower()]
-    return columns
+def _fields(options: dict[str, Any]) -> dict[str, object]:
+    """Return the columns that options of `new` and `set` name."""
+    fields: dict[str, object] = {}
+    for option in ("drop_directory", "comment"):
+        if options[option] is not None:
+            fields[option] = options[option]
+    for option, read in _SIZES.items():
+        if options[option] is not None:
+            column = "max_message_bytes" if option == "max_message_size" else option
+            fields[column] = read(options[option])
+    for flag in _FLAGS:
+        option = flag.replace("-", "_")
+        if options[option] is not None:
+            fields[_COLUMNS.get(option, option)] = BOOLEANS[options[option]]
+    return fields
 
 
-def _spaces(connector: ForeignConnector, options: dict[str, Any]) -> list[str] | None:
-    """Return the new list of address spaces, or None when it stays (FC-6)."""
-    if options["address_space"]:
-        return list(options["address_space"])
-    if not options["add_address_space"] and not options["remove_address_space"]:
-        return None
-    removed = {space.key for space in configuration.parse_spaces(options["remove_address_space"] or ["*"])}
-    if not options["remove_address_space"]:
-        removed = set()
-    added = {space.key: space.canonical for space in configuration.parse_spaces(options["add_address_space"] or ["*"])}
-    if not options["add_address_space"]:
-        added = {}
-    kept = {row.key: str(row) for row in connector.address_spaces.all() if row.key not in removed}
-    return list((kept | added).values())
-
-
-def _properties(connector: ForeignConnector) -> dict[str, object]:
-    """Return the properties with Exchange's names (FC 1.1)."""
-    return {
-        "Identity": connector.name,
-        "Name": connector.name,
-        "Guid": str(connector.guid),
-        "AddressSpaces": [str(space) for space in connector.address_spaces.all()],
-        "IsScopedConnector": connector.is_scoped_connector,
-        "SourceTransportServers": [node.name for node in connector.source_transport_servers.all()],
-        "Comment": connector.comment,
-        "DropDirectory": connector.drop_directory or connector.name,
-        "DropDirectoryQuota": format_size(connector.drop_directory_quota),
-        "Enabled": connector.enabled,
-        "MaxMessageSize": format_size(connector.max_message_bytes),
-        "RelayDsnRequired": connector.relay_dsn_required,
-    }
+def _list(options: dict[str, Any], name: str) -> ListChange:
+    """Return what the three options of a list say (FC-6)."""
+    return ListChange(
+        replace=tuple(options[name]), add=tuple(options[f"add_{name}"]), remove=tuple(options[f"remove_{name}"])
+    )
