@@ -23,6 +23,7 @@ from connectors.mail import address_space
 from connectors.mail.address_space import AddressSpaceError
 from connectors.mail.sizes import SizeError, parse_size
 from connectors.models import AddressSpace, ConfigGeneration, Connector, ForeignConnector, Node
+from connectors.transport import routing
 
 _FORBIDDEN = set('/\\:*?"<>|')
 
@@ -317,7 +318,7 @@ def check_paths(connector: ForeignConnector, *, nodes: Sequence[Node] | None = N
 
 
 def warnings(connector: ForeignConnector, *, old_name: str = "") -> list[SavedWarning]:
-    """Return what was saved but needs attention; `old_name` after a rename. Rules: FC-4, FC-8, FC-16, FC-W1."""
+    """Return what was saved but needs attention; `old_name` after a rename. Rules: FC-4, FC-8, FC-16, FC-W1, RT-24."""
     found = []
     if old_name and old_name != connector.name and not connector.drop_directory:
         text = _("The drop directory follows the name: it was “%(old)s” and is now “%(new)s”; the gateway must follow.")
@@ -327,6 +328,11 @@ def warnings(connector: ForeignConnector, *, old_name: str = "") -> list[SavedWa
     if connector.enabled and connector.max_message_bytes == 0:
         text = _("The size limit 0 lets nothing through; disable the connector instead.")
         found.append(SavedWarning(code="SIZE_ZERO", text=text))
+    for limited, space, other in routing.oversize_fallbacks(routing_table.fresh(routing_table.local_node())):
+        if connector.name in {limited, other}:
+            text = _("Mail for %(space)s that is too large for “%(limited)s” leaves by “%(other)s” instead.")
+            words = {"space": space, "limited": limited, "other": other}
+            found.append(SavedWarning(code="OVERSIZE_FALLBACK", text=text % words))
     for node in connector.source_transport_servers.all():
         path = drop_directory.effective_path(connector, node)
         if len(str(path)) > drop_directory.WINDOWS_PATH:

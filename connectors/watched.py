@@ -41,8 +41,18 @@ def left_behind(before: Node | None, after: Node) -> list[str]:
         old = getattr(before, column)
         if not old or old == getattr(after, column) or not Path(old).is_dir():
             continue
-        with os.scandir(old) as entries:
-            count = sum(entry.name.lower().endswith(".eml") for entry in entries)
+        count = waiting_files(old)
         text = _("%(count)d files stay in %(path)s: they are neither moved nor processed.")
         said.append(text % {"count": count, "path": old})
     return said
+
+
+def waiting_files(path: str) -> int:
+    """Return how many message files lie in a watched directory; 0 when it cannot be read."""
+    if not path:
+        return 0
+    try:
+        with os.scandir(path) as entries:
+            return sum(entry.name.lower().endswith(".eml") for entry in entries)
+    except OSError:
+        return 0

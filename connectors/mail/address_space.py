@@ -12,6 +12,7 @@ from connectors.mail.address import TypedAddress, is_valid_domain, normalize_dom
 Specificity = tuple[int, ...]  # greater is more specific; comparable inside one type only
 
 _TYPE = re.compile(r"[A-Z0-9]{1,8}")
+_LONGEST = 1000  # characters of a stored space
 _COST = re.compile(r"\d{1,3}")
 
 
@@ -116,6 +117,8 @@ def _validate(space: AddressSpace, entry: str) -> None:
 
     if not space.space:
         raise refuse("The address space is empty.", "AS-8")
+    if len(space.space) > _LONGEST:
+        raise refuse(f"The address space is longer than {_LONGEST} characters.", "AS-8")
     if any(ord(c) < 32 or 127 <= ord(c) < 160 for c in space.space):
         raise refuse("The address space holds a control character.", "IM-15")
     if space.type == "SMTP":

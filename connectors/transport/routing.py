@@ -247,7 +247,7 @@ def resolve(address: str, *, size: int, table: RoutingTable, directory: Director
         trace.step("RT-60", "malformed")
         return trace.fail(typed, "5.1.3", "550 5.1.3 Invalid address")
     for _iteration in range(_MAX_ITERATIONS):
-        found = [entry for key in keys_of(typed) for entry in directory.get(key, ())]
+        found = _look_up(typed, trace.table, directory)
         if len({entry.primary for entry in found}) > 1:
             trace.step("RT-8", "ambiguous", address=str(typed))
             return trace.fail(typed, "5.1.4", "550 5.1.4 RESOLVER.ADR.Ambiguous; ambiguous address")
@@ -265,6 +265,15 @@ def resolve(address: str, *, size: int, table: RoutingTable, directory: Director
         typed = external
     trace.step("RT-29", "loop")
     return trace.fail(typed, "5.4.6", "550 5.4.6 RESOLVER.FWD.Loop; mail loop detected")
+
+
+def _look_up(address: TypedAddress, table: RoutingTable, directory: Directory) -> Sequence[DirectoryEntry]:
+    """Return who has an address; an EX name goes before its X500 proxy, and an external relay domain is not ours to
+    resolve. Rules: RT-2, RT-6.
+    """
+    if address.type == "SMTP" and table.domain_kind(split_smtp(address.value)[1]) is DomainKind.EXTERNAL_RELAY:
+        return ()
+    return next((entries for key in keys_of(address) if (entries := directory.get(key))), ())
 
 
 def _route(address: TypedAddress, size: int, trace: _Trace) -> Resolution:

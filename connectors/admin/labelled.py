@@ -1,0 +1,34 @@
+"""What all pages of the admin share: fields named for screen readers, configuration errors shown at their field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.http import HttpRequest
+
+from connectors.errors import ConfigurationError
+
+
+class LabelledAdmin(admin.ModelAdmin):
+    """Gives every widget a name that screen readers say."""
+
+    def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and field.label:
+            field.widget.attrs.setdefault("aria-label", str(field.label))
+        return field
+
+
+@contextmanager
+def shown_at(field: str = "") -> Iterator[None]:
+    """Turn a ConfigurationError into a ValidationError with its code, at `field` or at the form."""
+    try:
+        yield
+    except ConfigurationError as error:
+        inner = ValidationError(str(error), code=error.code)
+        raise (ValidationError({field: inner}) if field else inner) from error

@@ -1,0 +1,54 @@
+"""`manage.py node get|set`: the settings of a server (file-interfaces 0, PU-22)."""
+
+from __future__ import annotations
+
+import json
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from connectors import audit, node_configuration, routing_table
+from connectors.errors import FcwebError
+from connectors.models import Node
+
+
+class Command(BaseCommand):
+    help = "Show and change the settings of a server; this one when none is named."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True)
+        get = verbs.add_parser("get")
+        change = verbs.add_parser("set", help="change what is named; a path may be null, a rate unlimited")
+        for setting in node_configuration.SETTINGS:
+            change.add_argument(f"--{node_configuration.option_of(setting)}", dest=setting, metavar="VALUE")
+        for verb in (get, change):
+            verb.add_argument("name", nargs="?")
+            verb.add_argument("--json", action="store_true")
+
+    def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
+        try:
+            node = node_configuration.find(options["name"]) if options["name"] else routing_table.local_node()
+            if options["verb"] == "set":
+                with audit.by_command("node set"):
+                    self._set(node, options)
+        except FcwebError as error:
+            raise CommandError(f"{error.code}: {error}") from error
+        self._show(node, options)
+
+    def _set(self, node: Node, options: dict[str, Any]) -> None:
+        values = {
+            column: node_configuration.parse(setting, options[setting])
+            for setting, column in node_configuration.SETTINGS.items()
+            if options[setting] is not None
+        }
+        for text in node_configuration.change(node, values):
+            self.stderr.write(text)
+
+    def _show(self, node: Node, options: dict[str, Any]) -> None:
+        shown = node_configuration.shown(node)
+        if options["json"]:
+            self.stdout.write(json.dumps(shown, indent=2))
+        elif options["verb"] == "get":
+            for setting, value in shown.items():
+                self.stdout.write(f"{setting:40} {'null' if value is None else value}")

@@ -1,0 +1,168 @@
+"""Recipient configuration: mailboxes and contacts with their proxy addresses, for command and admin (RT-2 to RT-4).
+
+Promises: one transaction a change; the primary SMTP address is always among the proxies; a look-up finds one
+recipient unless rows were imported otherwise (RT-8).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.translation import gettext as _
+
+from connectors.choices import DirectoryKind
+from connectors.configuration import ListChange
+from connectors.errors import ConfigurationError
+from connectors.mail.address import AddressSyntaxError, TypedAddress, is_valid_smtp, parse_typed
+from connectors.models import ConfigGeneration, DirectoryRecipient, ProxyAddress, proxy_key
+
+
+def find(address: str) -> DirectoryRecipient:
+    """Return the recipient with this address, primary or proxy; raises RECIPIENT_NOT_FOUND or RECIPIENT_AMBIGUOUS."""
+    found = DirectoryRecipient.objects.filter(proxies__key=proxy_key(read(address))).distinct()
+    if len(found) > 1:
+        text = _("More than one recipient has the address %(address)s.") % {"address": address}
+        raise ConfigurationError(text, code="RECIPIENT_AMBIGUOUS", rule="RT-8")
+    if not found:
+        text = _("Nobody has the address %(address)s.") % {"address": address}
+        raise ConfigurationError(text, code="RECIPIENT_NOT_FOUND")
+    return found[0]
+
+
+def read(text: str) -> TypedAddress:
+    """Read TYPE:address or an SMTP address; the syntax of other types is not checked (RT-3)."""
+    try:
+        return parse_typed(text)
+    except AddressSyntaxError as error:
+        raise ConfigurationError(
+            _("“%(text)s”: write TYPE:address, e.g. FAX:5551234, or an SMTP address.") % {"text": text},
+            code="ADDRESS_INVALID",
+        ) from error
+
+
+def shown(recipient: DirectoryRecipient) -> dict[str, object]:
+    """Return a recipient as `recipient list --json` prints it."""
+    return {
+        "Kind": recipient.kind,
+        "Name": recipient.name,
+        "PrimarySmtpAddress": recipient.primary_address,
+        "ExternalAddress": recipient.external_address or None,
+        "ProxyAddresses": sorted(str(proxy) for proxy in recipient.proxies.all()),
+    }
+
+
+def check_primary(text: str) -> str:
+    """Return a primary address; raises ADDRESS_INVALID for one that is no SMTP address."""
+    address = text.strip()
+    if not is_valid_smtp(address):
+        text = _("“%(text)s” is not an SMTP address.") % {"text": address}
+        raise ConfigurationError(text, code="ADDRESS_INVALID")
+    return address
+
+
+def check_free(address: TypedAddress, *, besides: int | None = None) -> None:
+    """Raise ADDRESS_IN_USE for an address that another recipient has (RT-8)."""
+    owner = ProxyAddress.objects.filter(key=proxy_key(address)).exclude(recipient=besides).first()
+    if owner is not None:
+        text = _("%(address)s belongs to “%(name)s”.") % {"address": address, "name": owner.recipient.name}
+        raise ConfigurationError(text, code="ADDRESS_IN_USE", rule="RT-8")
+
+
+def check_external(kind: str, text: str) -> str:
+    """Return an external address with its type; a contact has one, a mailbox has none (RT-3)."""
+    if kind == DirectoryKind.MAILBOX:
+        if text:
+            raise ConfigurationError(_("A mailbox has no external address."), code="EXTERNAL_ADDRESS_INVALID")
+        return ""
+    if not text:
+        raise ConfigurationError(_("A contact needs an external address."), code="EXTERNAL_ADDRESS_REQUIRED")
+    return str(read(text))
+
+
+@transaction.atomic
+def add(
+    kind: str, primary: str, *, name: str = "", external: str = "", proxies: Iterable[str] = ()
+) -> DirectoryRecipient:
+    """Make a mailbox or a contact."""
+    address = check_primary(primary)
+    recipient = DirectoryRecipient(
+        kind=kind,
+        name=name or address.partition("@")[0],
+        primary_address=address,
+        external_address=check_external(kind, external),
+    )
+    check_free(TypedAddress(type="SMTP", value=address))
+    _check_lengths(recipient)
+    recipient.save()
+    _change_proxies(recipient, ListChange(add=tuple(proxies)))
+    announce(recipient)
+    return recipient
+
+
+@transaction.atomic
+def change(
+    recipient: DirectoryRecipient,
+    *,
+    name: str | None = None,
+    primary: str | None = None,
+    external: str | None = None,
+    proxies: ListChange | None = None,
+) -> None:
+    """Change what is not None; an old primary address stays as a proxy, so that its mail still arrives."""
+    if name is not None:
+        recipient.name = name
+    if primary is not None:
+        recipient.primary_address = check_primary(primary)
+        check_free(TypedAddress(type="SMTP", value=recipient.primary_address), besides=recipient.pk)
+    if external is not None:
+        recipient.external_address = check_external(recipient.kind, external)
+    _check_lengths(recipient)
+    recipient.save()
+    if proxies:
+        _change_proxies(recipient, proxies)
+    announce(recipient)
+
+
+def _check_lengths(recipient: DirectoryRecipient) -> None:
+    """Raise RECIPIENT_INVALID for text that is empty or longer than its column."""
+    try:
+        recipient.clean_fields()
+    except ValidationError as error:
+        raise ConfigurationError(" ".join(error.messages), code="RECIPIENT_INVALID") from error
+
+
+def _change_proxies(recipient: DirectoryRecipient, change: ListChange) -> None:
+    """Add and remove proxies one by one, so that each is audited; the primary address cannot be removed."""
+    primary = proxy_key(TypedAddress(type="SMTP", value=recipient.primary_address))
+    wanted = [read(text) for text in (*change.replace, *change.add)]
+    removed = {proxy_key(read(text)) for text in change.remove}
+    if primary in removed:
+        text = _("%(address)s is the primary address.") % {"address": recipient.primary_address}
+        raise ConfigurationError(text, code="ADDRESS_INVALID")
+    keys = {proxy_key(address) for address in wanted}
+    for row in recipient.proxies.exclude(key=primary):
+        if row.key in removed or (change.replace and row.key not in keys):
+            row.delete()
+    for address in wanted:
+        check_free(address, besides=recipient.pk)
+        key = proxy_key(address)
+        if not recipient.proxies.filter(key=key).exists():
+            ProxyAddress.objects.create(recipient=recipient, type=address.type, address=address.value, key=key)
+
+
+def announce(recipient: DirectoryRecipient) -> None:
+    """Keep the primary address among the proxies and let routing see a saved recipient."""
+    primary = TypedAddress(type="SMTP", value=recipient.primary_address)
+    if not ProxyAddress.objects.filter(recipient=recipient.pk, key=proxy_key(primary)).exists():
+        owner = DirectoryRecipient.objects.get(pk=recipient.pk)
+        ProxyAddress.objects.create(recipient=owner, type="SMTP", address=primary.value, key=proxy_key(primary))
+    ConfigGeneration.bump()
+
+
+@transaction.atomic
+def remove(recipient: DirectoryRecipient) -> None:
+    """Delete a mailbox or contact with its proxies; the mail of a mailbox stays on disk."""
+    recipient.delete()
+    ConfigGeneration.bump()
