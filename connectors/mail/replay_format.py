@@ -121,6 +121,16 @@ def read_block(data: bytes) -> tuple[Envelope, int]:
     return _envelope(parsed), offset
 
 
+def original_size(content: bytes) -> int | None:
+    """Return the size a message had when it first entered the organisation, if its header says so (RT-10)."""
+    try:
+        fields = split(content).fields
+    except HeaderError:
+        return None
+    value = next((f.value for f in fields if f.name == "x-ms-exchange-organization-originalsize"), b"").strip()
+    return int(value) if value.isdigit() else None
+
+
 def without_org_headers(content: bytes) -> bytes:
     """Return the content without Organization and Forest fields (DR-13)."""
     header = split(content)

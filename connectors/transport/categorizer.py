@@ -15,8 +15,10 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Count
 
-from connectors import routing_table
+from connectors import routing_table, spool
 from connectors.choices import MessageState, RecipientState, ReportDue
+from connectors.conf import transport_config
+from connectors.mail import replay_format
 from connectors.mail.xtext import xtext_encode
 from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node
 from connectors.transport import queue
@@ -25,6 +27,7 @@ from fcweb import bulk
 from tracking import record
 
 _REROUTE_BATCH = 500
+_HEAD_BYTES = 256 * 1024
 
 
 def run_once(node: Node, *, limit: int, now: datetime) -> int:
@@ -59,10 +62,12 @@ def _categorize(node: Node, *, limit: int, now: datetime) -> int:
         recipients = [_Waiting(*row) for row in waiting.order_by("pk").values_list(*_Waiting._fields)]
         table = routing_table.load(node)
         directory = routing_table.directory_for({recipient.address for recipient in recipients}, table)
+        sizes = _original_sizes(messages)
         batch = _Batch(messages, table, node=node, now=now)
         for recipient in recipients:
             message = messages[recipient.message_id]
-            batch.add(recipient, resolve(recipient.address, size=message.size, table=table, directory=directory))
+            size = sizes.get(message.pk, message.size)
+            batch.add(recipient, resolve(recipient.address, size=size, table=table, directory=directory))
         batch.write()
     return len(messages)
 
@@ -74,6 +79,7 @@ class _Submitted(NamedTuple):
     size: int
     priority: int
     tracked_id: int
+    has_org_headers: bool
 
 
 class _Waiting(NamedTuple):
@@ -173,6 +179,24 @@ class _Batch:
                 )
             )
         return entries
+
+
+def _original_sizes(messages: dict[int, _Submitted]) -> dict[int, int]:
+    """Return the routing size of messages that a trusted source marked with their original size (RT-10).
+
+    Reads the content of those alone that kept organisation headers, which are rare.
+    """
+    trusted = [message.pk for message in messages.values() if message.has_org_headers]
+    if not trusted:
+        return {}
+    found = {}
+    places = Message.objects.filter(pk__in=trusted).values_list("pk", "size", "spool_name", "content_offset")
+    for pk, size, spool_name, offset in places:
+        raw = spool.read_head(transport_config().spool_dir, spool_name, offset + _HEAD_BYTES)
+        original = replay_format.original_size(raw[offset:])
+        if original is not None:
+            found[pk] = min(original, size)
+    return found
 
 
 def _recipient_counts(messages: dict[int, _Submitted]) -> dict[int, int]:

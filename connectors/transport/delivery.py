@@ -13,14 +13,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from connectors import disk, event_log, owner
+from connectors import disk, drop_directory, event_log, owner
 from connectors.choices import DeliveryType, ItemState
 from connectors.conf import TransportConfig
+from connectors.errors import FcwebError
 from connectors.event_log import DROP_EVENTS, Event
 from connectors.models import ForeignConnector, Node, Queue, QueueItem
 from connectors.transport import queue as queues
 from connectors.transport.couriers.base import Courier, HopFailure
 from connectors.transport.couriers.drop import DropCourier, failure, relayed
+from connectors.transport.couriers.drop_return import DropReturn
 from connectors.transport.couriers.mailbox import MailboxCourier
 from connectors.transport.queue import DELIVERED_TEXT, LeasedItem
 from tracking import record
@@ -42,15 +44,18 @@ class Delivery:
         self._node = node
         self._config = config
         self._token = token
+        drop = DropCourier(config)
         self.couriers: dict[str, Courier] = {
-            DeliveryType.NON_SMTP_GATEWAY: DropCourier(config),
+            DeliveryType.NON_SMTP_GATEWAY: drop,
             DeliveryType.MAILBOX: MailboxCourier(config),
         }
+        self._drop_return = DropReturn(node, directory_of=drop.directory)
+        self._swept = False
 
     def run_once(self, now: datetime) -> int:
         """Deliver one batch of every queue that is due; return the number of items settled."""
         done = queues.expire(self._node, limit=self._config.batch, now=now)
-        for queue in queues.due(self._node, now=now):
+        for queue in [*queues.due(self._node, now=now), *self._drop_return.ready(now)]:
             queue.node = self._node
             courier = self.couriers.get(queue.delivery_type)
             if courier is not None:
@@ -154,6 +159,9 @@ class Delivery:
 
     def recover(self, now: datetime) -> int:
         """Finish or undo what processes that ended had leased; return how many items (DR-26, DR-27)."""
+        if not self._swept:
+            self._swept = True
+            self._sweep_temps(self._drop_directories())
         leased = QueueItem.objects.filter(
             queue__node=self._node, state__in=[ItemState.STAGING, ItemState.STAGED]
         ).select_related("queue__node")
@@ -166,9 +174,10 @@ class Delivery:
         if not dead:
             return 0
         recovered = 0
+        directories = {Path(path) for path in leased.values_list("directory", flat=True)}
         for row in leased.filter(leased_by__in=dead).order_by("pk"):
             recovered += self._recover(row, now)
-        self._sweep_temps({Path(path) for path in leased.values_list("directory", flat=True)})
+        self._sweep_temps(directories)
         return recovered
 
     def _recover(self, row: QueueItem, now: datetime) -> int:
@@ -190,6 +199,16 @@ class Delivery:
         self.settle(row.queue, courier, items, now=now, note=note)
         return 1
 
+    def _drop_directories(self) -> set[Path]:
+        """Return where this node's connectors publish now; one that cannot be resolved has no files of ours."""
+        found = set()
+        for connector in ForeignConnector.objects.filter(source_transport_servers=self._node):
+            try:
+                found.add(drop_directory.effective_path(connector, self._node))
+            except FcwebError:
+                continue
+        return found
+
     def _sweep_temps(self, directories: set[Path]) -> None:
         """Remove temp files of ours that no row knows (DR-27)."""
         for directory in directories:
@@ -200,10 +219,15 @@ class Delivery:
                 continue
             known = set(
                 QueueItem.objects.filter(
-                    temp_name__in=names, state__in=[ItemState.STAGING, ItemState.STAGED]
+                    temp_name__in={_owner_of(name) for name in names}, state__in=[ItemState.STAGING, ItemState.STAGED]
                 ).values_list("temp_name", flat=True)
             )
-            disk.unlink_all(directory / name for name in names if name not in known)
+            disk.unlink_all(directory / name for name in names if _owner_of(name) not in known)
+
+
+def _owner_of(name: str) -> str:
+    """Return the committed temp name a temp or probe file belongs to."""
+    return name.removesuffix(".probed").removesuffix(".probe")
 
 
 def _source(queue: Queue) -> str:

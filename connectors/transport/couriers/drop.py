@@ -32,6 +32,7 @@ _FAILURES = {
 }
 _QUOTA = HopFailure(text="452 4.3.1 Drop directory quota reached", context="DropQuota")
 _NO_CONNECTOR = HopFailure(text="451 4.3.5 Connector is gone", context="DropMissing")
+CONTEXTS = {known.text: known.context for known in (*_FAILURES.values(), _QUOTA)}  # LastError -> condition
 
 
 def failure(error: OSError) -> HopFailure:
