@@ -50,6 +50,11 @@ def is_alive(run_dir: Path, token: str) -> bool:
     return False
 
 
+def any_alive(run_dir: Path) -> bool:
+    """Tell whether any transport process runs on this data directory."""
+    return any(is_alive(run_dir, path.stem) for path in run_dir.glob("*.owner"))
+
+
 def forget_dead(run_dir: Path) -> None:
     """Remove the lock files of processes that ended without doing so; call it after recovery."""
     for path in run_dir.glob("*.owner"):

@@ -115,7 +115,8 @@ def block(envelope: Envelope, *, content_bytes: int) -> bytes:
 
 def read_block(data: bytes) -> tuple[Envelope, int]:
     """Read the block of a file written by `block`; return the envelope and where the content starts."""
-    end = data.index(b"X-EndOfInjectedXHeaders:")
+    # At the start of a line: free text in the block, such as X-Source, may hold the same word.
+    end = data.index(b"\nX-EndOfInjectedXHeaders:") + 1
     offset = data.index(b"\n", end) + 1
     parsed = _parse_block(split(data[:offset] + b"\r\n").fields)
     return _envelope(parsed), offset

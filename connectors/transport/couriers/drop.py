@@ -10,14 +10,13 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from connectors import disk, drop_directory
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
-from connectors.mail import replay_format
-from connectors.mail.envelope import Envelope, Recipient
+from connectors.mail import drop_format
+from connectors.mail.envelope import Recipient
 from connectors.models import ForeignConnector, Queue
 from connectors.transport.couriers.base import HopFailure, ItemFailure, Prepared
 from connectors.transport.queue import LeasedItem
@@ -70,8 +69,9 @@ class DropCourier:
         directory = Path(items[0].directory)
         try:
             _probe(directory, items[0].temp_name)
-            fitting, failed, trouble = self._within_quota(connector, directory, items)
-            self._write(connector, directory, fitting)
+            files = self._files(connector, directory, items)
+            fitting, failed, trouble = self._within_quota(connector, directory, items, files)
+            self._write(directory, fitting, files)
         except OSError as error:
             disk.unlink_all(directory / item.temp_name for item in items)
             return Prepared(left=items, trouble=failure(error))
@@ -80,8 +80,24 @@ class DropCourier:
             written=fitting, failed=failed, left=[item for item in items if item.pk not in kept], trouble=trouble
         )
 
-    def _within_quota(
+    def _files(
         self, connector: ForeignConnector, directory: Path, items: Sequence[LeasedItem]
+    ) -> dict[int, Sequence[bytes] | None]:
+        """Return the bytes of each file that differs from its spool file or cannot be linked; None for a link."""
+        linkable = _same_place(self._config.spool_dir, directory)
+        return {
+            item.pk: None
+            if linkable and _is_spool_file(item, connector)
+            else _rendered(f"{self._config.spool_dir}/{item.message.spool_name}", item, connector)
+            for item in items
+        }
+
+    def _within_quota(
+        self,
+        connector: ForeignConnector,
+        directory: Path,
+        items: Sequence[LeasedItem],
+        files: dict[int, Sequence[bytes] | None],
     ) -> tuple[list[LeasedItem], list[ItemFailure], HopFailure | None]:
         """Split a batch by size and quota. Rules: DR-22, DR-28 to DR-30, QR-43, QR-44."""
         fitting: list[LeasedItem] = []
@@ -91,7 +107,8 @@ class DropCourier:
         limit = connector.max_message_bytes
         trouble = None
         for item in items:
-            size = item.message.size + item.message.content_offset
+            chunks = files[item.pk]
+            size = item.message.size + item.message.content_offset if chunks is None else sum(map(len, chunks))
             if (limit is not None and item.message.size > limit) or (quota is not None and size > quota):
                 text = "550 5.3.4 ROUTING.SizeLimit; message is too large for the connector"
                 failed.append(ItemFailure(item=item, text=text, context="Size"))
@@ -104,18 +121,18 @@ class DropCourier:
                 trouble = _QUOTA  # order is kept: nothing overtakes a message that waits for room
         return fitting, failed, trouble
 
-    def _write(self, connector: ForeignConnector, directory: Path, items: Sequence[LeasedItem]) -> None:
+    def _write(self, directory: Path, items: Sequence[LeasedItem], files: dict[int, Sequence[bytes] | None]) -> None:
         """Link or copy each message under its temp name; all durable on return. Rules: DR-25 step 2."""
-        linkable = _same_place(self._config.spool_dir, directory)
         copies: list[tuple[str, Sequence[bytes]]] = []
         linked = 0
         for item in items:
-            source = f"{self._config.spool_dir}/{item.message.spool_name}"
-            if linkable and _is_spool_file(item, connector):
+            chunks = files[item.pk]
+            if chunks is None:
+                source = f"{self._config.spool_dir}/{item.message.spool_name}"
                 os.link(source, f"{directory}/{item.temp_name}", follow_symlinks=False)
                 linked += 1
             else:
-                copies.append((item.temp_name, _rendered(source, item, connector)))
+                copies.append((item.temp_name, chunks))
         if copies:
             disk.write_batch(directory, copies, mode=self._config.sync)
         if linked:
@@ -126,7 +143,7 @@ def relayed(connector: ForeignConnector, item: LeasedItem) -> list[int]:
     """Return the recipients that get a relay notice: SUCCESS asked for, and the connector wants it (DR-34)."""
     if not connector.relay_dsn_required:
         return []
-    return [recipient.pk for recipient in item.recipients if "SUCCESS" in recipient.notify.split(",")]
+    return [recipient.pk for recipient in item.recipients if drop_format.asks_success(recipient.notify)]
 
 
 def _connector(queue: Queue) -> ForeignConnector | None:
@@ -160,28 +177,15 @@ def _is_spool_file(item: LeasedItem, connector: ForeignConnector) -> bool:
 
 def _rendered(source: str, item: LeasedItem, connector: ForeignConnector) -> Sequence[bytes]:
     """Return block and content of a drop file of its own. Rules: DR-13 to DR-20, DR-34."""
-    with open(source, "rb") as file:
-        raw = file.read()
-    envelope, offset = replay_format.read_block(raw)
-    content = raw[offset:]
-    if item.message.has_org_headers:
-        content = replay_format.without_org_headers(content)
     taken_over = set(relayed(connector, item))
-    recipients = tuple(
+    recipients = [
         Recipient(
             address=recipient.address,
             orcpt=recipient.orcpt,
-            notify=_without_success(recipient.notify) if recipient.pk in taken_over else recipient.notify,
+            notify=drop_format.without_success(recipient.notify) if recipient.pk in taken_over else recipient.notify,
         )
         for recipient in item.recipients
-    )
-    block = replay_format.block(_with(envelope, recipients), content_bytes=len(content))
-    return block, content
-
-
-def _with(envelope: Envelope, recipients: tuple[Recipient, ...]) -> Envelope:
-    return replace(envelope, recipients=recipients)
-
-
-def _without_success(notify: str) -> str:
-    return ",".join(word for word in notify.split(",") if word != "SUCCESS") or "NEVER"
+    ]
+    with open(source, "rb") as file:
+        raw = file.read()
+    return drop_format.render(raw, recipients, has_org_headers=item.message.has_org_headers)
