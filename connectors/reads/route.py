@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from django.utils.translation import gettext as _
 
 from connectors import drop_directory, route_words, routing_table
 from connectors.errors import FcwebError
-from connectors.mail.address import TypedAddress
-from connectors.mail.imcea import encapsulate
+from connectors.mail.address import AddressSyntaxError, TypedAddress, parse_typed
+from connectors.mail.address_space import Specificity
+from connectors.mail.imcea import ImceaError, encapsulate
 from connectors.models import ForeignConnector
 from connectors.transport import routing
-from connectors.transport.routing import Candidate, ConnectorKind, LostBecause, Resolution, Verdict
+from connectors.transport.routing import (
+    Candidate,
+    ConnectorKind,
+    LostBecause,
+    NextHop,
+    Resolution,
+    Specificity,
+    Verdict,
+)
 
 _TONES = {Verdict.DELIVER: "ok", Verdict.UNREACHABLE: "wait", Verdict.FAIL: "fail"}
 
@@ -34,8 +43,10 @@ class ExplainedCandidate:
     kind: str
     space: str
     cost: int
+    specificity: Specificity  # () when nothing matched
     closeness: str  # specificity class in words; "" when nothing matched
     is_winner: bool
+    lost: LostBecause | None
     why: str
     rule: str
 
@@ -50,15 +61,39 @@ class Explanation:
     steps: Sequence[ExplainedStep]
     candidates: Sequence[ExplainedCandidate]
     directory: str  # where the file goes; "" when no file is written
+    notice: str = ""  # where a failure notice would go; "" when none is due or no sender was asked for
 
 
-def explain(address: TypedAddress, *, size: int) -> Explanation:
-    """Route one address as the categorizer would, and say why. Raises ImceaError for one that cannot travel."""
+def explain(address: TypedAddress, *, size: int, sender: str | None = None) -> Explanation:
+    """Route one address as the categorizer would, and say why. Raises ImceaError for one that cannot travel.
+
+    With `sender` ("" or "<>" for the null path) a failure also says where its notice would go.
+    """
+    found = in_words(_resolve(address, size=size))
+    if sender is None or found.resolution.verdict is not Verdict.FAIL:
+        return found
+    return replace(found, notice=notice(sender))
+
+
+def notice(sender: str) -> str:
+    """Say where the failure notice for mail of a sender would go (A-25)."""
+    if sender.strip() in {"", "<>"}:
+        return _("No notice is sent: the sender is empty (<>).")
+    try:
+        resolution = _resolve(parse_typed(sender), size=0)
+    except (AddressSyntaxError, ImceaError):
+        return _("No notice can be sent: “%(sender)s” is not an address.") % {"sender": sender}
+    words = {"sender": sender, "answer": route_words.verdict_sentence(resolution)}
+    if resolution.verdict is Verdict.DELIVER:
+        return _("A notice goes to %(sender)s. %(answer)s") % words
+    return _("A notice to %(sender)s is due, but cannot be delivered. %(answer)s") % words
+
+
+def _resolve(address: TypedAddress, *, size: int) -> Resolution:
     table = routing_table.load()
     envelope_address = encapsulate(address, table.default_domain)
     directory = routing_table.directory_for({envelope_address}, table)
-    resolution = routing.resolve(envelope_address, size=size, table=table, directory=directory, explain=True)
-    return in_words(resolution)
+    return routing.resolve(envelope_address, size=size, table=table, directory=directory, explain=True)
 
 
 def in_words(resolution: Resolution) -> Explanation:
@@ -69,7 +104,7 @@ def in_words(resolution: Resolution) -> Explanation:
         resolution=resolution,
         steps=[ExplainedStep(sentence=route_words.step_sentence(s), rule=s.rule) for s in resolution.steps],
         candidates=[_candidate(c) for c in sorted(resolution.candidates, key=_interest)],
-        directory=_directory(resolution),
+        directory=directory_of(resolution.next_hop),
     )
 
 
@@ -96,8 +131,10 @@ def _candidate(candidate: Candidate) -> ExplainedCandidate:
         kind=kinds[candidate.kind],
         space=candidate.space,
         cost=candidate.cost,
+        specificity=candidate.specificity,
         closeness=_closeness(candidate),
         is_winner=candidate.lost is None,
+        lost=candidate.lost,
         why=route_words.candidate_sentence(candidate),
         rule=candidate.rule,
     )
@@ -118,8 +155,8 @@ def _closeness(candidate: Candidate) -> str:
     return _("pattern") if "*" in space else _("exact address")
 
 
-def _directory(resolution: Resolution) -> str:
-    hop = resolution.next_hop
+def directory_of(hop: NextHop | None) -> str:
+    """Return where a file for this next hop is written, "" when none is."""
     if hop is None or not hop.connector_name:
         return ""
     connector = ForeignConnector.objects.filter(guid=hop.connector).first()

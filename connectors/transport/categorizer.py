@@ -22,11 +22,12 @@ from connectors.mail import replay_format
 from connectors.mail.xtext import xtext_encode
 from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node
 from connectors.transport import queue
-from connectors.transport.routing import DeliveryType, NextHop, Resolution, RoutingTable, Verdict, resolve
+from connectors.transport.routing import NextHop, Resolution, RoutingTable, Verdict, resolve, travels_alone
 from fcweb import bulk
 from tracking import record
 
 _REROUTE_BATCH = 500
+TOO_MANY_RECIPIENTS = "550 5.5.3 RESOLVER.ADR.RecipLimit; too many recipients"
 _HEAD_BYTES = 256 * 1024
 
 
@@ -72,6 +73,11 @@ def _categorize(node: Node, *, limit: int, now: datetime) -> int:
     return len(messages)
 
 
+def original_recipient(resolution: Resolution) -> str:
+    """Return the ORCPT of a recipient whose address was replaced: the address as it came (RT-X16, DSN-26)."""
+    return f"rfc822;{xtext_encode(resolution.resolved_from)}"
+
+
 class _Submitted(NamedTuple):
     """What the decision needs of a message: a tuple, because a model instance costs ten times as much."""
 
@@ -112,7 +118,7 @@ class _Batch:
         """Take the decision on one recipient."""
         message = self._messages[recipient.message_id]
         if self._counts[message.pk] > self._node.max_recipients:
-            self._fail(recipient, "550 5.5.3 RESOLVER.ADR.RecipLimit; too many recipients", "Recipients")
+            self._fail(recipient, TOO_MANY_RECIPIENTS, "Recipients")
             return
         if resolution.resolved_from:
             self._resolved(recipient, resolution, message)
@@ -122,8 +128,7 @@ class _Batch:
             return
         hop = resolution.next_hop
         assert hop is not None
-        alone = hop.connector in self._single or hop.delivery_type == DeliveryType.SMTP_DELIVERY_TO_MAILBOX
-        copy = (message.pk, hop, recipient.pk if alone else 0)
+        copy = (message.pk, hop, recipient.pk if travels_alone(hop, self._single) else 0)
         if resolution.envelope_address != recipient.address or resolution.resolved_from:
             self._changed.add(message.pk)
         self._copies.setdefault(copy, []).append((recipient.pk, resolution.envelope_address))
@@ -140,7 +145,7 @@ class _Batch:
             )
         )
         if not recipient.orcpt:
-            self._rewritten.append((f"rfc822;{xtext_encode(resolution.resolved_from)}", recipient.pk))
+            self._rewritten.append((original_recipient(resolution), recipient.pk))
 
     def _fail(self, recipient: _Waiting, text: str, context: str) -> None:
         fate = (RecipientState.FAILING.value, text[:1000], "ROUTING", context, ReportDue.FAILED.value)

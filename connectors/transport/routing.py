@@ -10,7 +10,7 @@ relay-domain, ex-unknown, malformed, eliminated-by-size, no-match, selected.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from uuid import UUID
@@ -393,6 +393,11 @@ def _candidate(rated: _Rated, winner: tuple[ConnectorEntry, AddressSpace, Specif
 def _name_order(connector: ConnectorEntry) -> tuple[str, str]:
     """Return the key of RT-16: NFC, casefolded, ordinal; the GUID as last resort."""
     return unicodedata.normalize("NFC", connector.name).casefold(), str(connector.guid)
+
+
+def travels_alone(hop: NextHop, single: Collection[UUID]) -> bool:
+    """Tell whether a recipient needs a copy of its own: mailboxes, and connectors in `single` (DR-20)."""
+    return hop.connector in single or hop.delivery_type is DeliveryType.SMTP_DELIVERY_TO_MAILBOX
 
 
 def oversize_fallbacks(table: RoutingTable) -> tuple[tuple[str, str, str], ...]:

@@ -1,57 +1,78 @@
-"""`manage.py route ADDRESS`: which connector takes an address, and why the others do not."""
+"""`manage.py route ADDRESS` or `--file X.eml`: which connector takes it, and why the others do not. Nothing is sent."""
 
 from __future__ import annotations
 
 import json
 from argparse import ArgumentParser
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
-from connectors import routing_table
 from connectors.errors import FcwebError
 from connectors.mail.address import AddressSyntaxError, parse_typed
-from connectors.mail.imcea import ImceaError, encapsulate
+from connectors.mail.imcea import ImceaError
 from connectors.mail.sizes import SizeError, parse_size
-from connectors.transport.routing import resolve
+from connectors.reads import dry_run, route_json
+from connectors.reads import route as reads
+from connectors.reads.dry_run import DryRun
+from connectors.reads.route import Explanation
 
 
 class Command(BaseCommand):
-    help = "Explain the route of an address; nothing is sent."
+    help = "Explain the route of an address, or what would become of a message file; nothing is sent or stored."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("address", help="bob@contoso.com, FAX:5551234, or the encoded form")
-        parser.add_argument("--size", default="0")
+        parser.add_argument("address", nargs="?", help="bob@contoso.com, FAX:5551234, or the encoded form")
+        parser.add_argument("--size", default="0", help="of the message, e.g. 2MB")
+        parser.add_argument("--sender", help="who a failure notice would go to; <> for none")
+        parser.add_argument("--file", type=Path, help="a message file to try instead of an address")
+        parser.add_argument("--via", choices=dry_run.STAGES, default="pickup", help="directory the file is meant for")
         parser.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
+        if (options["address"] is None) == (options["file"] is None):
+            raise CommandError("Give an address or --file.")
         try:
-            table = routing_table.load()
-            address = encapsulate(parse_typed(options["address"]), table.default_domain)
-            size = parse_size(options["size"]) or 0
-        except (FcwebError, AddressSyntaxError, ImceaError, SizeError) as error:
+            if options["file"] is not None:
+                self._file(options)
+            else:
+                address = parse_typed(options["address"])
+                size = parse_size(options["size"]) or 0
+                self._address(reads.explain(address, size=size, sender=options["sender"]), options)
+        except (FcwebError, AddressSyntaxError, ImceaError, SizeError, OSError) as error:
             raise CommandError(str(error)) from error
-        directory = routing_table.directory_for({address}, table)
-        result = resolve(address, size=size, table=table, directory=directory, explain=True)
-        hop = result.next_hop
-        facts = {
-            "address": str(result.final),
-            "verdict": str(result.verdict),
-            "queue": f"{hop.delivery_type}/{hop.domain}" if hop else "",
-            "connector": hop.connector_name if hop else "",
-            "status": result.text,
-            "candidates": [
-                {"connector": c.connector, "space": c.space, "lost": str(c.lost or ""), "rule": c.rule}
-                for c in result.candidates
-            ],
-        }
+
+    def _address(self, found: Explanation, options: dict[str, Any]) -> None:
         if options["json"]:
-            self.stdout.write(json.dumps(facts, indent=2))
+            self.stdout.write(json.dumps(route_json.explanation(found), indent=2))
+        else:
+            self._explain(found)
+
+    def _explain(self, found: Explanation) -> None:
+        resolution = found.resolution
+        hop = resolution.next_hop
+        way = (hop.connector_name or f"{hop.delivery_type}/{hop.domain}") if hop else ""
+        self.stdout.write(f"{resolution.final}: {resolution.verdict} {way} {resolution.text}".rstrip())
+        for candidate in found.candidates:
+            lost = candidate.lost or "wins"
+            self.stdout.write(f"  {candidate.connector}\t{candidate.space}\t{lost}\t{candidate.rule}")
+        if found.notice:
+            self.stdout.write(f"  {found.notice}")
+
+    def _file(self, options: dict[str, Any]) -> None:
+        result: DryRun = dry_run.run(options["file"].read_bytes(), stage=options["via"], now=timezone.now())
+        if options["json"]:
+            self.stdout.write(json.dumps(route_json.dry_run(result), indent=2))
             return
-        self.stdout.write(
-            f"{facts['address']}: {facts['verdict']} {facts['connector'] or facts['queue']} {facts['status']}"
-        )
-        for candidate in result.candidates:
-            self.stdout.write(
-                f"  {candidate.connector}\t{candidate.space}\t{candidate.lost or 'wins'}\t{candidate.rule}"
-            )
+        self.stdout.write(result.sentence)
+        for text in filter(None, (f"{result.reason} line {result.line}" if result.reason else "", result.text)):
+            self.stdout.write(text)
+        for found in result.routes:
+            self._explain(found.explanation)
+        if result.notice:
+            self.stdout.write(result.notice)
+        for file in result.files:
+            self.stdout.write(f"--- {file.connector}: {file.directory} ({len(file.data)} bytes)")
+            self.stdout.write(file.data.decode("utf-8", "replace"))

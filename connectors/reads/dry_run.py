@@ -1,0 +1,203 @@
+"""Dry run: what would become of a message file, by the same readers, resolver and writer as the real way.
+
+Promises: nothing is stored, no row and no file; the files shown are the bytes a gateway would get, but for ids and
+time. Leaves to neighbours: words for a route (`reads.route`) and for reasons (`reasons`).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from django.utils.translation import gettext as _
+
+from connectors import reasons, routing_table
+from connectors.mail import drop_format, replay_format
+from connectors.mail.envelope import Recipient
+from connectors.mail.verdict import Fate, Rejection
+from connectors.models import ForeignConnector, Node
+from connectors.reads import route as routes
+from connectors.reads.route import Explanation
+from connectors.transport import categorizer, pickup, refusals, replay, submission
+from connectors.transport.routing import NextHop, Verdict, resolve, travels_alone
+from connectors.transport.submission import Submission
+
+STAGES = ("pickup", "replay")
+LONGEST = 32 * 1024 * 1024  # bytes of a file that is looked at
+_NOBODY = 2**32 - 1  # an owner no setting trusts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Route:
+    """One recipient and its way."""
+
+    address: str
+    explanation: Explanation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropFile:
+    """One file that would be written; the id in its name is given when it is queued."""
+
+    connector: str
+    directory: str
+    recipients: tuple[str, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DryRun:
+    """What would become of a file."""
+
+    fate: str  # queued, notice, bad or wait
+    tone: str
+    sentence: str
+    cure: str = ""
+    reason: str = ""  # reason code of a rejection
+    line: int = 0
+    text: str = ""  # the offending line, or the status of a refusal
+    warnings: tuple[str, ...] = ()
+    mail_from: str = ""
+    sender: str = ""
+    subject: str = ""
+    message_id: str = ""
+    size: int = 0
+    routes: Sequence[Route] = ()
+    bad_recipients: tuple[str, ...] = ()
+    notice: str = ""  # where a failure notice would go; "" when nothing fails
+    files: Sequence[DropFile] = ()
+
+
+def run(data: bytes, *, stage: str, now: datetime) -> DryRun:
+    """Judge a file as Pickup or Replay would, route its recipients and write its drop files into memory."""
+    node = copy.copy(routing_table.local_node())
+    node.pickup_directory_path = node.pickup_directory_path or "/"  # a directory that is off still has its rules
+    node.replay_directory_path = node.replay_directory_path or "/"
+    door = (replay if stage == "replay" else pickup).door(node)
+    assert door is not None
+    verdict = door.reader(data, _NOBODY)
+    if isinstance(verdict, Rejection):
+        return _rejected(verdict)
+    sent = submission.from_draft(
+        verdict,
+        node=node,
+        domain=door.domain,
+        stage=door.stage,
+        now=now,
+        source_file="",
+        source_key="",
+        owner_uid=_NOBODY,
+        refusal=_refusal(data, len(verdict.envelope.recipients) + len(verdict.bad_recipients), node),
+    )
+    if sent.refusal is not None:
+        shown = _shown(sent, warnings=verdict.warnings, fate="notice", tone="fail", sentence=_returned())
+        return replace(shown, text=sent.refusal.text, notice=routes.notice(sent.envelope.mail_from))
+    return _routed(sent, node, warnings=verdict.warnings)
+
+
+def _refusal(data: bytes, recipients: int, node: Node) -> submission.Refusal | None:
+    """Return why the organisation's limits refuse the whole message, if they do (PU-43, RP-2)."""
+    if node.max_message_bytes is not None and len(data) > node.max_message_bytes:
+        return refusals.too_big("")
+    if recipients > node.max_recipients:
+        return submission.Refusal(text=categorizer.TOO_MANY_RECIPIENTS, context="Recipients")
+    return None
+
+
+def _returned() -> str:
+    return _("The whole message would be returned to its sender.")
+
+
+def _rejected(rejection: Rejection) -> DryRun:
+    """Return a file that would not be submitted, with its reason (PU-40 to PU-52)."""
+    sentences = {
+        Fate.BAD: _("The file would be set aside as a bad file (.bad)."),
+        Fate.NOTICE: _returned(),
+        Fate.WAIT: _(
+            "The file would be looked at once more, in case it is still being written, then set aside (.bad)."
+        ),
+    }
+    return DryRun(
+        fate=str(rejection.fate),
+        tone="fail",
+        sentence=f"{sentences[rejection.fate]} {reasons.sentence(rejection.reason)}",
+        cure=str(reasons.cure(rejection.reason)),
+        reason=rejection.reason,
+        line=rejection.line,
+        text=rejection.text,
+        mail_from=rejection.originator,
+        sender=rejection.sender,
+        subject=rejection.subject,
+        message_id=rejection.message_id,
+        bad_recipients=tuple(bad.text for bad in rejection.bad_recipients),
+        notice=routes.notice(rejection.originator) if rejection.fate is Fate.NOTICE else "",
+    )
+
+
+def _shown(sent: Submission, *, warnings: tuple[str, ...], fate: str, tone: str, sentence: str) -> DryRun:
+    return DryRun(
+        fate=fate,
+        tone=tone,
+        sentence=sentence,
+        warnings=warnings,
+        mail_from=sent.envelope.mail_from,
+        sender=sent.sender,
+        subject=sent.subject,
+        message_id=sent.message_id,
+        size=len(sent.content),
+        bad_recipients=tuple(bad.text for bad in sent.bad_recipients),
+    )
+
+
+def _routed(sent: Submission, node: Node, *, warnings: tuple[str, ...]) -> DryRun:
+    """Route every recipient and write the files of foreign connectors (DR-19, DR-20)."""
+    table = routing_table.load(node)
+    recipients = sent.envelope.recipients
+    directory = routing_table.directory_for({r.address for r in recipients}, table)
+    size = len(sent.content)
+    if sent.has_org_headers and (original := replay_format.original_size(sent.content)) is not None:
+        size = min(size, original)
+    single = set(ForeignConnector.objects.filter(one_recipient_per_file=True).values_list("guid", flat=True))
+    found = []
+    copies: dict[tuple[NextHop, str], list[Recipient]] = {}
+    for recipient in recipients:
+        resolution = resolve(recipient.address, size=size, table=table, directory=directory, explain=True)
+        found.append(Route(address=recipient.address, explanation=routes.in_words(resolution)))
+        hop = resolution.next_hop
+        if hop is None or not hop.connector_name:
+            continue
+        orcpt = recipient.orcpt
+        if resolution.resolved_from:
+            orcpt = orcpt or categorizer.original_recipient(resolution)
+        key = (hop, recipient.address if travels_alone(hop, single) else "")
+        copies.setdefault(key, []).append(replace(recipient, address=resolution.envelope_address, orcpt=orcpt))
+    raw = replay_format.block(sent.envelope, content_bytes=len(sent.content)) + sent.content
+    files = [_file(raw, hop, copied, sent) for (hop, _alone), copied in copies.items()]
+    fails = any(route.explanation.resolution.verdict is Verdict.FAIL for route in found) or bool(sent.bad_recipients)
+    shown = _shown(sent, warnings=warnings, fate="queued", tone="wait" if fails else "ok", sentence=_accepted(fails))
+    notice = routes.notice(sent.envelope.mail_from) if fails else ""
+    return replace(shown, routes=found, files=files, notice=notice)
+
+
+def _accepted(fails: bool) -> str:
+    if fails:
+        return _("The file would be accepted, but some recipients would fail.")
+    return _("The file would be accepted, and every recipient has a route.")
+
+
+def _file(raw: bytes, hop: NextHop, recipients: Sequence[Recipient], sent: Submission) -> DropFile:
+    connector = ForeignConnector.objects.get(guid=hop.connector)
+    if connector.relay_dsn_required:
+        recipients = [
+            replace(r, notify=drop_format.without_success(r.notify)) if drop_format.asks_success(r.notify) else r
+            for r in recipients
+        ]
+    block, content = drop_format.render(raw, recipients, has_org_headers=sent.has_org_headers)
+    return DropFile(
+        connector=connector.name,
+        directory=routes.directory_of(hop),
+        recipients=tuple(r.address for r in recipients),
+        data=block + content,
+    )
