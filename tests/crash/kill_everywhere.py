@@ -1,0 +1,176 @@
+"""Child of the crash test: runs the transport on 20 mixed files and dies at every step of it, one after the other.
+
+usage: kill_everywhere.py EVERY [greedy]      (needs a set-up FCWEB_DATA_DIR)
+A step is one rename, link, unlink, fsync, syncfs or commit; the process dies before it and after it. After each death
+the transport runs again undisturbed. Prints one JSON line a death: the step, what it was, and the outcome.
+`greedy`: a reader takes each drop file the instant it appears.
+Each run is a fork of this process, so a death costs a tenth of a second.
+"""
+
+import io
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fcweb.settings")
+import django
+
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+
+from connectors import disk
+
+DATA = Path(os.environ["FCWEB_DATA_DIR"])
+DROP = DATA / "drop" / "Fax"
+COLLECTED = DATA / "collected"
+FILES = 20
+EVERY = int(sys.argv[1])
+GREEDY = len(sys.argv) > 2
+
+
+def fill():
+    """Twenty files: linked and copied, to gateway, mailbox and both, from Pickup and Replay, unroutable and bad."""
+    for number in range(FILES):
+        body = f"Subject: {number}\r\n\r\nBody {number}\r\n"
+        fax, mailbox = f"IMCEAFAX-{number}@fcweb.test", "alice@fcweb.test"
+        kinds = {
+            0: ("pickup", f"From: {mailbox}\r\nTo: {fax}\r\n"),
+            1: ("pickup", f"From: {mailbox}\r\nTo: {fax}, {mailbox}\r\n"),
+            2: ("replay", f"X-Sender: <{mailbox}>\r\nX-Receiver: <{fax}>\r\n"),
+            3: ("pickup", f"From: {mailbox}\r\nTo: IMCEASMS-{number}@fcweb.test\r\n"),
+            4: ("pickup", f"From: {mailbox}\r\n"),
+        }
+        folder, head = kinds[number % 5]
+        path = DATA / folder / f"{number:02d}.eml"
+        path.write_text(head + body, newline="")
+        os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def reset():
+    """Empty the data directory's mail, keep its configuration."""
+    database = sqlite3.connect(DATA / "fcweb.sqlite3")
+    database.execute("PRAGMA foreign_keys=OFF")
+    for table in ("messagerecipient", "queueitem", "sourcefile", "message", "queue", "eventlogentry"):
+        database.execute(f"DELETE FROM connectors_{table}")
+    for table in ("eventrecipient", "trackingevent", "trackedmessage"):
+        database.execute(f"DELETE FROM tracking_{table}")
+    database.commit()
+    database.close()
+    for folder in ("pickup", "replay", "drop/Fax", "mailboxes/alice@fcweb.test/new", "collected", "run"):
+        shutil.rmtree(DATA / folder, ignore_errors=True)
+        (DATA / folder).mkdir(parents=True)
+
+
+def outcome():
+    """Return what became of the files."""
+    drops = [*DROP.glob("*.eml"), *COLLECTED.glob("*.eml")]
+    mails = [path.read_bytes() for path in (DATA / "mailboxes/alice@fcweb.test/new").iterdir()]
+    notices = [mail for mail in mails if b"multipart/report" in mail]
+    database = sqlite3.connect(DATA / "fcweb.sqlite3")
+    states = dict(database.execute("SELECT state, count(*) FROM connectors_message GROUP BY state"))
+    ends = dict(
+        database.execute(
+            "SELECT event, sum(max(1, recipient_count)) FROM tracking_trackingevent"
+            " WHERE event IN ('SEND', 'DELIVER', 'FAIL', 'BADMAIL') GROUP BY event"
+        )
+    )
+    files = dict(
+        database.execute(
+            "SELECT state, count(DISTINCT name) FROM connectors_sourcefile"
+            " WHERE state IN ('queued', 'notice', 'bad') GROUP BY state"
+        )
+    )
+    database.close()
+    return {
+        "drops": sorted(_body(path.read_bytes()) for path in drops),
+        "mails": sorted(_body(mail) for mail in mails if mail not in notices),
+        "notices": len(notices),
+        "bad": sorted(path.name for path in (DATA / "pickup").glob("*.bad")),
+        "left": sorted(
+            path.name
+            for folder in ("pickup", "replay", "drop/Fax")
+            for path in (DATA / folder).iterdir()
+            if path.suffix not in {".bad", ".txt"} and not (folder == "drop/Fax" and path.suffix == ".eml")
+        ),
+        "messages": states,
+        "ends": ends,
+        "files": files,
+    }
+
+
+def _body(content):
+    return content.rpartition(b"\r\n\r\n")[2].decode().strip()
+
+
+class Counter:
+    """Counts the steps of a run and ends the process at one of them."""
+
+    def __init__(self, kill_at):
+        self.kill_at = kill_at
+        self.steps = []
+
+    def step(self, name):
+        self.steps.append(name)
+        if len(self.steps) == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(self, name, function):
+        def wrapper(*args, **kwargs):
+            self.step(f"before {name}")
+            result = function(*args, **kwargs)
+            self.step(f"after {name}")
+            return result
+
+        return wrapper
+
+
+def run(kill_at):
+    """Run the transport in a fork; return its wait status and the steps it took (only when it lived)."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            text = pipe.read()
+        return os.waitpid(child, 0)[1], json.loads(text or "[]")
+    counter = Counter(kill_at)
+    plain_rename, publish = os.rename, disk.rename_new
+
+    def greedy(source, target):
+        publish(source, target)
+        if os.path.dirname(os.fspath(target)) == str(DROP):
+            plain_rename(target, COLLECTED / os.path.basename(os.fspath(target)))
+
+    disk.rename_new = counter.counted("rename", greedy if GREEDY else publish)
+    for name in ("rename", "link", "unlink", "fsync"):
+        setattr(os, name, counter.counted(name, getattr(os, name)))
+    disk.sync_file_system = counter.counted("syncfs", disk.sync_file_system)
+    connection.ensure_connection()
+    connection._commit = counter.counted("commit", connection._commit)
+    call_command("transport", once=True, skip_checks=True, stdout=io.StringIO())
+    with os.fdopen(writer, "w") as pipe:
+        json.dump(counter.steps, pipe)
+    os._exit(0)
+
+
+reset()
+fill()
+_status, steps = run(0)
+print(json.dumps({"step": 0, "name": f"{len(steps)} steps", "outcome": outcome()}), flush=True)
+for kill_at in range(1, len(steps) + 1, EVERY):
+    reset()
+    fill()
+    status, lived = run(kill_at)
+    if lived:  # a run may take a step less than the counted one: it has done everything
+        name = "finished"
+    elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        name = steps[kill_at - 1]
+        run(0)
+    else:
+        name = f"ended with status {status}"
+    print(json.dumps({"step": kill_at, "name": name, "outcome": outcome()}), flush=True)
