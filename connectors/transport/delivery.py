@@ -72,6 +72,7 @@ class Delivery:
             directory=str(directory),
             token=self._token,
             limit=self._config.batch,
+            limit_bytes=self._config.batch_bytes,
             folder_of=courier.folder_of,
         )
         if not items:

@@ -87,7 +87,9 @@ class Intake:
         """Take one batch; return the number of files that left the directory."""
         door = self.door
         try:
-            candidates = self._scanner.take(self._config.batch, now=now, closed=self.closed)
+            candidates = self._scanner.take(
+                self._config.batch, limit_bytes=self._config.batch_bytes, now=now, closed=self.closed
+            )
         except OSError as error:
             event_log.raise_event(Event.PICKUP_READ, str(door.directory), str(error), now=now)
             return 0

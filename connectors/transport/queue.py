@@ -7,6 +7,7 @@ Crash: the lease of a process that ended is taken up by `delivery.recover`; noth
 
 from __future__ import annotations
 
+import itertools
 import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -144,10 +145,17 @@ def next_retry_at(node: Node) -> datetime | None:
 
 
 def lease(
-    queue: Queue, *, directory: str, token: str, limit: int, folder_of: Callable[[LeasedItem], str] | None
+    queue: Queue,
+    *,
+    directory: str,
+    token: str,
+    limit: int,
+    limit_bytes: int,
+    folder_of: Callable[[LeasedItem], str] | None,
 ) -> list[LeasedItem]:
     """Take up to `limit` ready items of a queue, oldest first; both names are committed with the lease (DR-25).
 
+    Ends with the item that brings their sizes to `limit_bytes`, so a batch fits into memory.
     `folder_of` names the Maildir of an item below `directory`; None publishes into `directory` itself.
     Opens its own short transaction; returns [] when nothing is ready.
     """
@@ -156,12 +164,18 @@ def lease(
         keys = list(ready.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
         if not keys:
             return []
-        items = [_named(item, directory, folder_of) for item in load(keys)]
+        items = [_named(item, directory, folder_of) for item in _head(load(keys), limit_bytes)]
         rows = [(ItemState.STAGING.value, token, directory, item.temp_name, item.final_name, item.pk) for item in items]
         bulk.update(QueueItem, ["state", "leased_by", "directory", "temp_name", "final_name"], rows)
         if queue.status != QueueStatus.ACTIVE:
             Queue.objects.filter(pk=queue.pk).exclude(status=QueueStatus.SUSPENDED).update(status=QueueStatus.ACTIVE)
     return items
+
+
+def _head(items: Sequence[LeasedItem], limit_bytes: int) -> list[LeasedItem]:
+    """Return the first items up to the one that reaches `limit_bytes`."""
+    sizes = itertools.accumulate((item.message.size for item in items), initial=0)
+    return [item for item, before in zip(items, sizes, strict=False) if before < limit_bytes]
 
 
 def _named(item: LeasedItem, directory: str, folder_of: Callable[[LeasedItem], str] | None) -> LeasedItem:

@@ -56,16 +56,21 @@ class Scanner:
         self._not_before: dict[str, datetime] = {}
         self._dated_ahead: dict[str, tuple[tuple[int, int, int, int], datetime]] = {}
 
-    def take(self, limit: int, *, now: datetime, closed: set[str]) -> list[Candidate]:
-        """Return up to `limit` candidates; `closed` names need no settle time and are used up."""
+    def take(self, limit: int, *, limit_bytes: int, now: datetime, closed: set[str]) -> list[Candidate]:
+        """Return up to `limit` candidates; `closed` names need no settle time and are used up.
+
+        Ends with the file that brings their sizes to `limit_bytes`, so a batch fits into memory.
+        """
         if not self._waiting:
             self._rescan(now)
         candidates: list[Candidate] = []
-        while self._waiting and len(candidates) < limit:
+        total = 0
+        while self._waiting and len(candidates) < limit and total < limit_bytes:
             _modified, name = self._waiting.popleft()
             candidate = self._open(name, now=now, closed=closed)
             if candidate is not None:
                 candidates.append(candidate)
+                total += candidate.size
         return candidates
 
     def give_back(self, candidates: list[Candidate]) -> None:

@@ -241,3 +241,27 @@ def test_corpus_bodies_reach_the_gateway_unchanged(site, corpus, replay, transpo
         found[receiver] = data[split(data).body_start :]
     assert found == bodies
     assert len(found) > 150
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.rule("UP-20")
+def test_a_batch_of_large_files_ends_before_it_fills_the_memory(site, pickup, transport):
+    from connectors.conf import transport_config
+    from connectors.transport import queue as queues
+    from connectors.transport.scan import Scanner
+
+    for number in range(4):
+        pickup(f"{number}.eml", FAX + b"x" * 1000)
+    scanner = Scanner(Path(site.node.pickup_directory_path), settle=timedelta(0), empty_age=timedelta(0))
+
+    taken = scanner.take(200, limit_bytes=2000, now=timezone.now(), closed=set())
+
+    assert [candidate.name for candidate in taken] == ["0.eml", "1.eml"]
+    for candidate in taken:
+        candidate.close()
+    Path(site.drop).rename(site.drop.with_name("away"))
+    transport()
+    queue = Queue.objects.get()
+    leased = queues.lease(queue, directory="x", token="t", limit=200, limit_bytes=2500, folder_of=None)
+    assert len(leased) == 2
+    assert transport_config().batch_bytes == 64 * 1024 * 1024
