@@ -3,37 +3,51 @@ PYTHON ?= python3
 VENV := .venv
 PY := $(VENV)/bin/python
 
-.PHONY: run test bench check fmt migrations lock clean
+TEMPLATES := $(shell find templates -name '*.html')
 
-run: $(VENV)/.runtime
-	$(PY) -m babel.messages.frontend -q compile -f -d locale -D django
+.DEFAULT_GOAL := help
+.PHONY: help run test bench check fmt rules messages lock clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+run: messages  ## install, set up, start web and transport
 	$(PY) manage.py collectstatic --noinput -v 0
 	$(PY) manage.py setup
 	$(PY) manage.py serve
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev messages  ## every check and every test, on SQLite and on a private PostgreSQL
 	sh tests/servers/install.sh
 	$(MAKE) check
-	$(PY) -m babel.messages.frontend -q compile -f -d locale -D django
 	$(PY) -m pytest tests
-	sh tests/servers/on_postgresql.sh $(PY) -m pytest tests/integration
+	sh tests/servers/on_postgresql.sh $(PY) -m pytest tests/unit tests/integration
 
-bench: $(VENV)/.dev
+bench: $(VENV)/.dev  ## messages a second from Pickup to Drop, beside Postfix
 	sh tests/servers/install.sh postfix
 	$(PY) tests/bench/bench_transport.py
 
-check: $(VENV)/.dev
+check: $(VENV)/.dev  ## style, types, templates, migrations, translations, rules map
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy fcweb connectors tracking
+	$(VENV)/bin/djade --check --target-version 5.2 $(TEMPLATES)
 	$(PY) manage.py makemigrations --check --dry-run
 	$(PY) manage.py check
+	$(PY) -m pytest -q tests/unit/test_translations.py tests/unit/test_repository.py tests/unit/test_rules_map.py
+	$(PY) -m tests.rules --check
 
-fmt: $(VENV)/.dev
+fmt: $(VENV)/.dev  ## format code and templates
 	$(VENV)/bin/ruff check --fix .
 	$(VENV)/bin/ruff format .
+	-$(VENV)/bin/djade --target-version 5.2 $(TEMPLATES)
 
-lock: $(VENV)/.dev
+rules: $(VENV)/bin/python  ## write docs/rules.md from docs/rules.toml, docstrings and test marks
+	$(PY) -m tests.rules
+
+messages: $(VENV)/.runtime  ## compile the translations
+	$(PY) -m babel.messages.frontend -q compile -f -d locale -D django
+
+lock: $(VENV)/.dev  ## resolve requirements*.in into the locked files
 	$(PY) -m pip install -q uv
 	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-strip-extras requirements.in -o requirements.txt
 	$(VENV)/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header --no-strip-extras requirements-dev.in -o requirements-dev.txt
@@ -49,5 +63,5 @@ $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	$(PY) -m pip install -q --require-hashes -r requirements-dev.txt
 	touch $@
 
-clean:
+clean:  ## remove the virtual environment and the data directory var
 	rm -rf $(VENV) var

@@ -11,7 +11,7 @@ from django.conf import settings
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryLadder:
-    """Waits after connection failures. Rules: QR-1 to QR-5, QR-21."""
+    """Waits after connection failures. Rules: QR-1 to QR-5, QR-21, RT-40."""
 
     glitch_count: int = 4
     glitch_interval: timedelta = timedelta(minutes=1)

@@ -26,7 +26,10 @@ class ImceaError(ValueError):
 
 
 def encode(address: TypedAddress) -> str:
-    """Return the local part that carries a non-SMTP address. Rules: IM-1, IM-2, IM-3, IM-11, IM-12."""
+    """Return the local part that carries a non-SMTP address. Rules: IM-1 to IM-3, IM-11, IM-12, IM-20.
+
+    Vectors: IM-V1 to IM-V19.
+    """
     kind = address.type.upper()
     if kind in _REFUSED_TYPES:
         raise ImceaError(f"Addresses of type {kind} are not encapsulated.")
@@ -45,7 +48,8 @@ def encode(address: TypedAddress) -> str:
 def decode_local(local: str) -> TypedAddress | None:
     """Return the address a local part carries, or None when it carries none.
 
-    Raises ImceaError for a type or content that is refused. Rules: IM-3 to IM-6, IM-11, IM-12, IM-15, IM-16.
+    Raises ImceaError for a type or content that is refused. Rules: IM-3 to IM-6, IM-11, IM-12, IM-15, IM-16, IM-20.
+    Vectors: IM-D1 to IM-D12, IM-N1 to IM-N9.
     """
     match = _PREFIX.match(local)
     if match is None:

@@ -1,4 +1,4 @@
-"""Queue and QueueItem: delivery queues by next-hop key and the copies that wait in them (QU-2, QU-8)."""
+"""Queue and QueueItem: delivery queues by next-hop key and the copies that wait in them (QU-2, QU-8, DR-23)."""
 
 from __future__ import annotations
 
