@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.core.mail import EmailMultiAlternatives, get_connection, send_mail
+from inotify_simple import INotify, flags
 
 from connectors.models import MessageRecipient
 
@@ -82,3 +83,13 @@ def test_the_directory_must_be_configured(directory, settings, value):
 
     with pytest.raises(ImproperlyConfigured):
         get_connection()
+
+
+def test_a_reader_sees_the_name_only_when_the_file_is_whole(directory):
+    with INotify() as inotify:
+        inotify.add_watch(str(directory), flags.CREATE | flags.MOVED_TO)
+        message(to=["a@x.test"]).send()
+        seen = [(flag.name, event.name) for event in inotify.read(timeout=1000) for flag in flags.from_mask(event.mask)]
+
+    (file,) = directory.iterdir()
+    assert seen == [("CREATE", f".{file.stem}.new"), ("MOVED_TO", file.name)]
