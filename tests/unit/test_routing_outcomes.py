@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from connectors.mail.address import TypedAddress
-from connectors.mail.address_space import AddressSpaceError, parse_entry
+from connectors.mail.address_space import AddressSpaceError, parse_entry, parse_entry_scoped
 from connectors.transport.routing import (
     AcceptedDomain,
     DirectoryEntry,
@@ -42,7 +42,7 @@ def lost(name, address, *connectors, size=1):
         pytest.param({"in_scope": False}, LostBecause.SCOPE, "RT-11", marks=pytest.mark.rule("RT-11", "AS-40")),
         pytest.param({"has_source": False}, LostBecause.NO_SOURCE, "RT-12", marks=pytest.mark.rule("RT-12")),
         pytest.param({"max_message_bytes": 5}, LostBecause.SIZE, "RT-10", marks=pytest.mark.rule("RT-10")),
-        pytest.param({"max_message_bytes": 0}, LostBecause.SIZE, "RT-10", marks=pytest.mark.rule("FC-8")),
+        pytest.param({"max_message_bytes": 0}, LostBecause.SIZE, "RT-10", marks=pytest.mark.rule("RT-10")),
     ],
 )
 def test_an_unusable_connector_loses_and_a_less_specific_one_takes_over(change, reason, rule):
@@ -189,3 +189,11 @@ def test_a_message_at_the_limit_still_fits():
 
     assert outcome(FAX, fax, size=MB) == (Verdict.DELIVER, "Fax")
     assert outcome(FAX, fax, size=MB + 1) == (Verdict.FAIL, "5.3.4")
+
+
+@pytest.mark.rule("AS-40")
+@pytest.mark.parametrize(
+    ("text", "scoped"), [("Local:FAX:*;3", True), ("local:fax:*;3", True), ("FAX:*;3", False), ("LOCAL:*;3", True)]
+)
+def test_the_local_prefix_of_2007_means_scoped(text, scoped):
+    assert parse_entry_scoped(text)[1] is scoped
