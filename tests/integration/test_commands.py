@@ -125,3 +125,13 @@ def test_route_explains_without_sending(site):
     assert (facts["verdict"], facts["connector"], facts["queue"]) == ("deliver", "Fax", "NonSmtpGatewayDelivery/FAX")
     assert Message.objects.count() == 0
     assert "5.1.2" in run("route", "SMS:1")
+
+
+def test_node_domain_and_recipient_show_what_setup_made(site):
+    node = json.loads(run("node", "get", "--json"))
+    domains = json.loads(run("domain", "list", "--json"))
+    people = run("recipient", "list")
+
+    assert site.node.pickup_directory_path in node.values()
+    assert [list(domain.values())[0] for domain in domains] == ["fcweb.test"]
+    assert "alice@fcweb.test" in people

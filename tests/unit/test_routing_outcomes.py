@@ -92,7 +92,7 @@ def test_mail_without_a_way_out_follows_its_address_type(address, size, connecto
     [
         (DomainKind.AUTHORITATIVE, "Mailboxes", "5.1.1"),
         (DomainKind.INTERNAL_RELAY, "Mailboxes", "Out"),
-        (DomainKind.EXTERNAL_RELAY, "Mailboxes", "Out"),
+        (DomainKind.EXTERNAL_RELAY, "Out", "Out"),
     ],
 )
 def test_a_relay_domain_goes_on_where_an_authoritative_one_ends(kind, known, unknown):
