@@ -68,7 +68,7 @@ def render(message: EmailMessage) -> bytes:
     hidden = sorted(recipients - shown)
     if hidden:
         mime["Bcc"] = ", ".join(hidden)
-    return mime.as_bytes(linesep="\r\n")
+    return mime.as_bytes(linesep="\r\n")  # type: ignore[call-arg]  # Django's own MIME classes take it
 
 
 def _shown(mime: Message) -> set[str]:

@@ -133,5 +133,5 @@ def test_node_domain_and_recipient_show_what_setup_made(site):
     people = run("recipient", "list")
 
     assert site.node.pickup_directory_path in node.values()
-    assert [list(domain.values())[0] for domain in domains] == ["fcweb.test"]
+    assert len(domains) == 1 and "fcweb.test" in domains[0].values()
     assert "alice@fcweb.test" in people
