@@ -1,4 +1,4 @@
-"""First start: what a new installation needs before the first message (idempotent)."""
+"""First start: what a new installation needs before the first message (idempotent; PU-63, RP-8)."""
 
 from __future__ import annotations
 

@@ -233,7 +233,7 @@ def keys_of(address: TypedAddress) -> tuple[str, ...]:
 def resolve(address: str, *, size: int, table: RoutingTable, directory: Directory, explain: bool = False) -> Resolution:
     """Decide what becomes of one envelope recipient; `explain` adds every candidate to the answer.
 
-    Rules: RT-1 to RT-29, RT-60, IM-7 to IM-12. Worked examples: RT-X1 to RT-X16.
+    Rules: RT-1 to RT-29, RT-60, IM-7 to IM-12. Worked examples: RT-X1 to RT-X17.
     """
     trace = _Trace(address, table, explain=explain)
     try:
