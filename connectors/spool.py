@@ -11,10 +11,12 @@ import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from connectors import disk
+
+_HOUR = "%Y%m%d%H"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,7 +30,7 @@ class SpoolFile:
 
 def name_for(network_message_id: uuid.UUID, now: datetime) -> str:
     """Return the spool name of a new message: one folder an hour keeps folders small."""
-    return f"{now:%Y%m%d%H}/{network_message_id.hex}.eml"
+    return f"{now.astimezone(UTC):{_HOUR}}/{network_message_id.hex}.eml"
 
 
 def put(spool_dir: Path, files: Sequence[SpoolFile], *, mode: str) -> None:
@@ -49,6 +51,21 @@ def read_head(spool_dir: Path, name: str, length: int) -> bytes:
     """Return the first `length` bytes of a content file."""
     with open(spool_dir / name, "rb") as file:
         return file.read(length)
+
+
+def hour_folders(spool_dir: Path) -> list[tuple[Path, datetime]]:
+    """Return the folders of content with their hours, oldest first."""
+    found = []
+    try:
+        names = sorted(os.listdir(spool_dir))
+    except FileNotFoundError:
+        return []
+    for name in names:
+        try:
+            found.append((spool_dir / name, datetime.strptime(name, _HOUR).replace(tzinfo=UTC)))
+        except ValueError:
+            continue  # trash
+    return found
 
 
 def discard(spool_dir: Path, paths: Sequence[str | Path]) -> None:

@@ -20,7 +20,6 @@ from connectors.transport.routing import (
     LostBecause,
     NextHop,
     Resolution,
-    Specificity,
     Verdict,
 )
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,6 +26,7 @@ from connectors.mail.address import address_key
 from connectors.mail.address_list import addresses
 from connectors.mail.envelope import Envelope
 from connectors.models import ForeignConnector, Message, MessageRecipient, Node
+from connectors.transport import orphans
 from connectors.transport.submission import clean
 from tracking import record
 from tracking.models import EventRecipient, TrackedMessage
@@ -45,23 +45,11 @@ class Rebuilt:
     unreadable: list[str] = field(default_factory=list)  # spool names; left where they are
 
 
-def orphans(spool_dir: Path) -> Iterator[str]:
-    """Yield the spool names that no message has, oldest folder first."""
-    if not spool_dir.is_dir():
-        return
-    for folder in sorted(path for path in spool_dir.iterdir() if path.is_dir() and path.name.isdigit()):
-        names = [f"{folder.name}/{path.name}" for path in sorted(folder.glob("*.eml"))]
-        known = set(
-            Message.objects.filter(spool_name__startswith=f"{folder.name}/").values_list("spool_name", flat=True)
-        )
-        yield from (name for name in names if name not in known)
-
-
 def run(node: Node, *, config: TransportConfig, now: datetime) -> Rebuilt:
     """Make a message row for every spool file that has none; no transport may run meanwhile."""
     result = Rebuilt()
     published = _published(node)
-    for name in list(orphans(config.spool_dir)):
+    for name in list(orphans.names(config.spool_dir)):
         path = config.spool_dir / name
         try:
             content = _Content.read(path, name)

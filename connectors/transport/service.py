@@ -10,17 +10,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
-from connectors import drop_directory, event_log, owner, routing_table, spool
-from connectors.choices import MessageState
+from connectors import drop_directory, event_log, owner, routing_table
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import Event
-from connectors.models import ForeignConnector, Message, Node
+from connectors.models import ForeignConnector, Node
 from connectors.transport import bell, categorizer, claims, pickup, pressure, replay, reports
 from connectors.transport.delivery import Delivery
 from connectors.transport.intake import Door, Intake
 from connectors.transport.pressure import Level
 from connectors.transport.runner import Stage
+from connectors.transport.sweep import Sweep
 from connectors.transport.watch import Watcher
 
 STAGES = ("pickup", "replay", "categorize", "deliver", "report")
@@ -29,7 +29,6 @@ HALVES = {"intake": STAGES[:2], "delivery": STAGES[2:]}
 _RECOVER_EVERY = timedelta(seconds=30)
 _RELOAD_EVERY = timedelta(seconds=5)
 _PRESSURE_EVERY = timedelta(seconds=2)  # QR-53
-_SWEEP = 500
 
 
 class Service:
@@ -63,7 +62,12 @@ class Service:
             self._watcher.watch_bell(bell.folder(self._config.run_dir))
         if "deliver" in wanted:
             chosen.append(
-                Stage(name="sweep", run=self._sweep, every=timedelta(seconds=5), patience=timedelta(seconds=30))
+                Stage(
+                    name="sweep",
+                    run=Sweep(self.node, config=self._config).run_once,
+                    every=timedelta(seconds=5),
+                    patience=timedelta(seconds=30),
+                )
             )
         return [Stage(name="recover", run=self._recover, every=_RECOVER_EVERY), *chosen]
 
@@ -147,18 +151,6 @@ class Service:
         recovered = self._delivery.recover(now)
         owner.forget_dead(self._config.run_dir)
         return recovered
-
-    def _sweep(self, now: datetime) -> int:
-        """Delete what is finished: discarded input files, content past its Safety Net time (QR-18)."""
-        swept = spool.empty_trash(self._config.spool_dir, limit=_SWEEP)
-        old = Message.objects.filter(
-            node=self.node, state=MessageState.DONE, done_at__lt=now - self._config.safety_net, spool_name__gt=""
-        )
-        for pk, name in old.order_by("done_at").values_list("pk", "spool_name")[:_SWEEP]:
-            (self._config.spool_dir / name).unlink(missing_ok=True)
-            Message.objects.filter(pk=pk).delete()
-            swept += 1
-        return swept
 
 
 def _settings(node: Node) -> dict[str, object]:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from connectors import owner, routing_table
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
-from connectors.transport import rebuild
+from connectors.transport import orphans, rebuild
 
 
 class Command(BaseCommand):
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         except FcwebError as error:
             raise CommandError(f"{error.code}: {error}") from error
         if not options["yes"]:
-            count = sum(1 for _name in rebuild.orphans(config.spool_dir))
+            count = sum(1 for _name in orphans.names(config.spool_dir))
             self._say({"orphans": count}, f"{count} spool files have no message; --yes rebuilds them.", options)
             return
         if owner.any_alive(config.run_dir):

@@ -1,0 +1,98 @@
+"""Sweep: deletes what is finished: discarded input files, content past the Safety Net, old claims, orphans.
+
+Promises: bounded work a call, by batches and never a message at a time; nothing a queue still needs is touched.
+Leaves to neighbours: when there is time for it (runner). Crash: files go before their rows, so a row may outlive
+its file by one call and is taken up again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+
+from connectors import disk, spool
+from connectors.choices import FileState, MessageState
+from connectors.conf import TransportConfig
+from connectors.models import Message, MessageRecipient, Node, QueueItem, SourceFile
+from connectors.transport import orphans
+from tracking.models import TrackedMessage
+
+_BATCH = 500
+_CLAIM_AGE = timedelta(days=7)  # a settled claim is kept this long, for people who look for a file by name
+_ORPHANS_EVERY = timedelta(hours=1)
+_FINISHED = (FileState.QUEUED, FileState.NOTICE, FileState.RELEASED, FileState.RESUBMITTED)
+
+
+class Sweep:
+    """The sweeping of one process."""
+
+    def __init__(self, node: Node, *, config: TransportConfig) -> None:
+        self._node = node
+        self._config = config
+        self._orphans_at: datetime | None = None
+
+    def run_once(self, now: datetime) -> int:
+        """Delete one batch of each kind; return how many things were deleted."""
+        swept = spool.empty_trash(self._config.spool_dir, limit=_BATCH)
+        swept += self._messages(now)
+        swept += self._claims(now)
+        if self._orphans_at is None or now >= self._orphans_at:
+            self._orphans_at = now + _ORPHANS_EVERY
+            swept += self._orphans(now)
+        return swept
+
+    def _messages(self, now: datetime) -> int:
+        """Delete messages whose Safety Net time is over, content first (QR-18)."""
+        done = Message.objects.filter(
+            node=self._node, state=MessageState.DONE, done_at__lt=now - self._config.safety_net
+        )
+        rows = list(done.order_by("done_at").values_list("pk", "spool_name")[:_BATCH])
+        if not rows:
+            return 0
+        disk.unlink_all(f"{self._config.spool_dir}/{name}" for _pk, name in rows)
+        _delete_messages([pk for pk, _name in rows])
+        return len(rows)
+
+    def _claims(self, now: datetime) -> int:
+        """Delete the rows of files taken long ago; bad files stay until a person decides."""
+        old = SourceFile.objects.filter(state__in=_FINISHED, settled_at__lt=now - _CLAIM_AGE)
+        keys = list(old.order_by("pk").values_list("pk", flat=True)[:_BATCH])
+        if keys:
+            SourceFile.objects.filter(pk__in=keys).delete()
+        return len(keys)
+
+    def _orphans(self, now: datetime) -> int:
+        """Delete content no message names, and folders that are empty, once they are past the Safety Net time.
+
+        Such a file is left by a crash between spool and commit (state A2). Content older than the ledger's first
+        message is not touched: it may be all that is left of a lost database (`manage.py recover`).
+        """
+        first = TrackedMessage.objects.order_by("pk").values_list("first_at", flat=True).first()
+        if first is None:
+            return 0
+        swept = 0
+        for folder, hour in spool.hour_folders(self._config.spool_dir):
+            if hour + timedelta(hours=1) > now - self._config.safety_net:
+                continue
+            paths = [f"{self._config.spool_dir}/{name}" for name in orphans.in_folder(folder)]
+            swept += disk.unlink_all(path for path in paths if os.stat(path).st_mtime >= first.timestamp())
+            try:
+                folder.rmdir()
+            except OSError:
+                continue  # not empty: held by a message that is not done
+        return swept
+
+
+def _delete_messages(keys: Sequence[int]) -> None:
+    """Delete messages with everything that hangs on them: five statements for any number."""
+    with transaction.atomic():
+        SourceFile.objects.filter(message__in=keys).update(message=None)
+        Message.objects.filter(original__in=keys).update(original=None)
+        for model in (MessageRecipient, QueueItem):
+            rows = model.objects.filter(message__in=keys)
+            rows._raw_delete(rows.db)  # no cascade to collect: what refers to them goes here too
+        messages = Message.objects.filter(pk__in=keys)
+        messages._raw_delete(messages.db)
