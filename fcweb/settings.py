@@ -72,13 +72,6 @@ MIDDLEWARE = [
 
 ROOT_URLCONF = "fcweb.urls"
 ASGI_APPLICATION = "fcweb.asgi.application"
-CHANNEL_LAYERS: dict[str, dict[str, Any]] = {"default": {"BACKEND": "channels.layers.InMemoryChannelLayer"}}
-REDIS_URL = env_secret("FCWEB_REDIS_URL")
-if REDIS_URL:
-    CHANNEL_LAYERS["default"] = {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
-        "CONFIG": {"hosts": [REDIS_URL]},
-    }
 
 TEMPLATES = [
     {
