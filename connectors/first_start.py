@@ -45,7 +45,7 @@ def prepare(*, domain: str) -> FirstStart:
     default = AcceptedDomain.objects.filter(is_default=True).first()
     if default is None:
         default = AcceptedDomain.objects.create(domain=domain, kind=DomainKind.AUTHORITATIVE, is_default=True)
-        _mailbox(f"alice@{domain}", "Alice")
+        make_mailbox(f"alice@{domain}", "Alice")
     connector = ForeignConnector.objects.first() or _fax(node)
     _groups()
     return FirstStart(
@@ -86,7 +86,8 @@ def _fax(node: Node) -> ForeignConnector:
     return connector
 
 
-def _mailbox(address: str, name: str) -> None:
+def make_mailbox(address: str, name: str) -> None:
+    """Make a mailbox with one address."""
     recipient = DirectoryRecipient.objects.create(kind=DirectoryKind.MAILBOX, name=name, primary_address=address)
     key = proxy_key(TypedAddress(type="SMTP", value=address))
     ProxyAddress.objects.create(recipient=recipient, type="SMTP", address=address, key=key)
