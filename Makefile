@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 TEMPLATES := $(shell find templates -name '*.html')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check fmt rules messages lock clean
+.PHONY: help run test bench check fmt rules messages screenshots lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -46,6 +46,9 @@ rules: $(VENV)/bin/python  ## write docs/rules.md from docs/rules.toml, docstrin
 
 messages: $(VENV)/.runtime  ## compile the translations
 	$(PY) -m babel.messages.frontend -q compile -f -d locale -D django
+
+screenshots: $(VENV)/.dev messages  ## picture every page of a busy installation into screenshots/
+	$(PY) -m tests.screenshots
 
 lock: $(VENV)/.dev  ## resolve requirements*.in into the locked files
 	$(PY) -m pip install -q uv

@@ -55,6 +55,16 @@ def duration(span: timedelta) -> str:
     return _("%(seconds)d s") % {"seconds": seconds}
 
 
+def latency(span: timedelta) -> str:
+    """Return a time span of machines: 40 ms, 1.4 s, then like `duration`."""
+    milliseconds = max(0, round(span.total_seconds() * 1000))
+    if milliseconds < 1000:
+        return _("%(count)s ms") % {"count": milliseconds}
+    if milliseconds < 10_000:
+        return _("%(count)s s") % {"count": number_format(milliseconds / 1000, 1)}
+    return duration(span)
+
+
 def capped(count: int, cap: int) -> str:
     """Return a count that was not taken further than `cap`: "10,000+" above it."""
     return f"{number_format(cap, force_grouping=True)}+" if count > cap else number_format(count, force_grouping=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,10 +11,10 @@ from django.db.models import Prefetch, Sum
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
+from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
 
-from connectors import display, trouble
+from connectors import display, notices, reasons, trouble
 from connectors.event_log import DROP_EVENTS, Event
 from connectors.mail.address import TypedAddress
 from connectors.mail.imcea import encapsulate
@@ -28,6 +29,7 @@ HOURS = 24
 _CONDITIONS = 50
 _FAILURES = 8
 _RECIPIENTS = 3  # of a failure; more are counted
+_ENHANCED = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +63,8 @@ class Failure:
     event: TrackingEvent
     recipients: tuple[str, ...]
     more: int
-    status: str
+    why: str  # sentence; "" when nothing is known
+    status: str  # protocol text or reason code
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,12 +212,22 @@ def last_failures() -> list[Failure]:
 
 def _failure(event: TrackingEvent) -> Failure:
     recipients = list(event.recipients.all())
+    status = next((recipient.status for recipient in recipients if recipient.status), "") or event.source_context
     return Failure(
         event=event,
         recipients=tuple(recipient.address for recipient in recipients[:_RECIPIENTS]),
         more=max(0, len(recipients) - _RECIPIENTS),
-        status=next((recipient.status for recipient in recipients if recipient.status), ""),
+        why=_why(event.event, status),
+        status=status,
     )
+
+
+def _why(kind: str, status: str) -> str:
+    """Return what a status text or the context of a bad file (`name REASON`) means, in the reader's language."""
+    if kind == EventId.BADMAIL:
+        return reasons.sentence(status.rpartition(" ")[2])
+    enhanced = _ENHANCED.search(status)
+    return notices.explanation(enhanced[0], get_language() or "en") if enhanced else ""
 
 
 def is_fresh() -> bool:

@@ -84,6 +84,12 @@ def duration(span: timedelta | None) -> str:
 
 
 @register.filter
+def latency(span: timedelta) -> str:
+    """Write a time span of machines: 40 ms, 1.4 s."""
+    return display.latency(span)
+
+
+@register.filter
 def number(count: int) -> str:
     """Write a whole number with its thousands apart."""
     return number_format(count, force_grouping=True)

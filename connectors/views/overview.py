@@ -9,7 +9,7 @@ from django.views.decorators.http import require_safe
 
 from connectors import routing_table
 from connectors.models import ForeignConnector
-from connectors.reads import bad_files, drop_directories
+from connectors.reads import bad_files, drop_directories, latency
 from connectors.reads import overview as reads
 from connectors.reads import queues as queue_reads
 from connectors.views.guards import needs_setup
@@ -33,6 +33,7 @@ def overview(request: HttpRequest) -> HttpResponse:
     context = {"queues": queues, "drops": drops, "needs": wants, "hours": hours, "tone": tone, "answer": answer}
     context |= {"chart": reads.chart(hours), "totals": reads.totals(hours, queues, bad), "cap": queue_reads.CAP}
     context |= {"failures": reads.last_failures() if sees_events else [], "sees_events": sees_events}
+    context["latencies"] = latency.latencies(queues, now)
     if reads.is_fresh():
         context["first"] = reads.first_steps(node, default_domain=routing_table.load(node).default_domain)
     part = wants_partial(request)
