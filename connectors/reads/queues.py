@@ -153,8 +153,8 @@ def answer(queues: Sequence[QueueSummary], now: datetime) -> tuple[str, str]:
     worst = min(stuck, key=lambda queue: queue.oldest_at or now)
     span = display.duration(now - worst.oldest_at) if worst.oldest_at else ""
     head = ngettext("%(count)d queue waits, oldest %(span)s", "%(count)d queues wait, oldest %(span)s", len(stuck))
-    sentence = f"{head % {'count': len(stuck), 'span': span}}: {worst.name}"
-    return "wait", f"{sentence}, {worst.why}." if worst.why else f"{sentence}."
+    name = f"{worst.name}, {worst.why}" if worst.why else worst.name
+    return "wait", _("%(fact)s: %(reason)s.") % {"fact": head % {"count": len(stuck), "span": span}, "reason": name}
 
 
 def queue_answer(queue: QueueSummary, now: datetime) -> tuple[str, str]:
@@ -165,7 +165,7 @@ def queue_answer(queue: QueueSummary, now: datetime) -> tuple[str, str]:
     text = head % {"count": display.capped(queue.waiting, CAP)}
     if queue.oldest_at is not None:
         text += ", " + _("the oldest for %(span)s") % {"span": display.duration(now - queue.oldest_at)}
-    text = f"{text}: {queue.why}." if queue.why else f"{text}."
+    text = _("%(fact)s: %(reason)s.") % {"fact": text, "reason": queue.why} if queue.why else f"{text}."
     if queue.status == QueueStatus.RETRY and queue.next_retry_at is not None and queue.next_retry_at > now:
         text += " " + _("Next retry in %(span)s.") % {"span": display.duration(queue.next_retry_at - now)}
     return ("wait" if queue.is_stuck(now) else "info"), text
