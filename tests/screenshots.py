@@ -8,118 +8,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
-from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.served import CHROMIUM_ARGUMENTS, ROOT, Site, environment, serving, set_up
+from tests import filled
+from tests.served import CHROMIUM_ARGUMENTS, ROOT, Site, serving, set_up
 
 WIDTHS = {1440: 900, 1024: 768, 390: 844, 320: 640}
 SHOWN_WIDTHS = (1440, 1024, 390)
 THEMES = ("light", "dark")
 LANGUAGES = ("en", "fr")
-HOURLY = (2, 1, 1, 2, 3, 5, 12, 26, 41, 48, 44, 38, 24, 29, 40, 46, 42, 33, 21, 12, 8, 6, 4, 3)  # messages, from 0 h
-
-
-def fill(site: Site) -> None:
-    """Play a day: traffic hour by hour, gateways that collect, one that stopped, one directory that is gone."""
-    os.environ |= environment(site.data, site.node)
-    os.environ["DJANGO_SETTINGS_MODULE"] = "fcweb.settings"
-    os.environ["DJANGO_ALLOW_ASYNC_UNSAFE"] = "true"
-    import django
-
-    django.setup()
-    from django.utils import timezone
-
-    from connectors.conf import transport_config
-    from connectors.demo import play, traffic
-    from connectors.owner import Owner
-    from connectors.transport.service import Service
-
-    stage = play.prepare(seed=2013, say=lambda text: None)
-    site.manage("connector", "set", "SMS", "--drop-directory-quota", "12KB")
-    gateways = {gateway.name: gateway for gateway in stage.gateways}
-    now = timezone.now()
-    seen: set[Path] = set()
-    with Owner(transport_config().run_dir) as owner:
-        stages = Service(config=transport_config(), token=owner.token).stages()
-
-        def settle(at: datetime) -> None:
-            begun = time.monotonic()
-            while sum(part.run(at + timedelta(seconds=time.monotonic() - begun)) for part in stages):
-                pass
-
-        for back in range(24 * 4, -1, -1):
-            at = now - timedelta(minutes=15 * back, seconds=20)
-            if back == 9:
-                gateways["SMS"].resumes_at = now + timedelta(days=1)
-            if back == 3:
-                shutil.rmtree(gateways["X400"].drop)
-            for _ in range(max(1, HOURLY[timezone.localtime(at).hour] // 4)):
-                _put_at(traffic, stage, at)
-            settle(at)
-            _date_files(stage, at, seen)
-            for gateway in stage.gateways:
-                gateway.step(at)
-                gateway.step(at + timedelta(seconds=21) if back > 2 else at)
-
-
-def _put_at(traffic: Any, stage: Any, at: datetime) -> None:
-    path = traffic.put(stage.traffic.next(at))
-    old = (at - timedelta(minutes=1)).timestamp()
-    os.utime(path, (old, old))
-
-
-def _date_files(stage: Any, at: datetime, seen: set[Path]) -> None:
-    """Give files just written the time they would have in a real day."""
-    for gateway in stage.gateways:
-        if gateway.drop.is_dir():
-            for path in gateway.drop.iterdir():
-                if path not in seen:
-                    os.utime(path, (at.timestamp(), at.timestamp()))
-                    seen.add(path)
-
-
-def pages(site: Site) -> dict[str, str]:
-    """Return name and path of every page, with numbers that exist."""
-    import sqlite3
-
-    with sqlite3.connect(site.data / "fcweb.sqlite3") as database:
-        failed = "SELECT message_id FROM tracking_trackingevent WHERE event = 'FAIL' ORDER BY id DESC LIMIT 1"
-        several = "SELECT id FROM tracking_trackedmessage ORDER BY id DESC LIMIT 1"
-        full = "SELECT id FROM connectors_queue WHERE status = 'Retry' ORDER BY id LIMIT 1"
-        bad = "SELECT id FROM connectors_sourcefile WHERE state = 'bad' ORDER BY id DESC LIMIT 1"
-        found = [database.execute(query).fetchone()[0] for query in (failed, several, full, bad)]
-        connector = database.execute("SELECT id FROM connectors_connector WHERE name = 'SMS'").fetchone()[0]
-        node = database.execute("SELECT id FROM connectors_node").fetchone()[0]
-    return {
-        "overview": "/",
-        "live": "/live/",
-        "tracking": "/tracking/",
-        "tracking-nothing": "/tracking/?subject=nothing-has-this-subject",
-        "message-failed": f"/message/{found[0]}/",
-        "message": f"/message/{found[1]}/",
-        "queues": "/queues/",
-        "queue": f"/queues/{found[2]}/",
-        "bad-files": "/bad-files/",
-        "bad-file": f"/bad-files/{found[3]}/",
-        "connectors": "/connectors/",
-        "route": "/route/",
-        "route-answered": "/route/?address=FAX:%2B1 425 555 0100",
-        "route-unknown": "/route/?address=TELEX:842 4041",
-        "not-found": "/no-such-page/",
-        "admin": "/admin/",
-        "admin-connectors": "/admin/connectors/foreignconnector/",
-        "admin-connector": f"/admin/connectors/foreignconnector/{connector}/change/",
-        "admin-connector-new": "/admin/connectors/foreignconnector/add/",
-        "admin-node": f"/admin/connectors/node/{node}/change/",
-    }
 
 
 def sign_in(browser: Any, site: Site, target: Path) -> dict[str, Any]:
@@ -150,7 +52,7 @@ def shoot(browser: Any, site: Site, target: Path, chosen: argparse.Namespace) ->
                     context = browser.new_context(**options, storage_state=state if signed_in else None)
                     context.add_cookies([cookie])
                     page = context.new_page()
-                    todo = pages(site) if signed_in else {"login": "/login/"}
+                    todo = filled.pages(site) if signed_in else {"login": "/login/"}
                     for name, path in todo.items():
                         if chosen.page and name not in chosen.page:
                             continue
@@ -219,7 +121,7 @@ def _installation(home: Path) -> Site:
         site.manage("collectstatic", "--noinput", "-v", "0")
         return site
     site = set_up(data, node="mail.fcweb.test")
-    fill(site)
+    filled.fill(site)
     note.write_text(json.dumps({"password": site.password}))
     return site
 
