@@ -179,8 +179,5 @@ def readable(value: str) -> str:
 def quota(used: int, limit: int | None) -> dict[str, Any]:
     """Draw how full a drop directory is; nothing but the amount without a limit."""
     share = min(100, used * 100 // limit) if limit else 0
-    if share >= 95:
-        level = "fail"
-    else:
-        level = "wait" if share >= 80 else ""
+    level = "fail" if share >= 100 else "wait" if share >= 80 else ""
     return {"used": used, "limit": limit, "share": share, "level": level}
