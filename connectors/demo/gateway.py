@@ -20,7 +20,7 @@ from connectors.mail.imcea import ImceaError, decode_local
 _HEAD_BYTES = 64 * 1024
 _DELAY_SECONDS = (2.0, 20.0)  # how long a file lies before a gateway takes it
 _STRIKE_SECONDS = (60.0, 240.0)  # how long one stops collecting
-_STRIKE_SHARE = 0.01  # chance of that at each file collected
+_STRIKE_SHARE = 0.004  # chance of that at each file collected
 _ANSWERED = 0.5  # share of messages that get a report
 _FAILED = 0.12  # share of recipients the far end did not answer
 
