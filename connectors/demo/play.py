@@ -71,9 +71,8 @@ def _make_connectors(node: Node, say: Callable[[str], None]) -> None:
     for kind, spaces, quota in _MISSING:
         if kind in served or configuration.name_key(kind) in names:
             continue
-        connector = configuration.create(kind, spaces, comment="Made by manage.py demo.")
-        if quota is not None:
-            configuration.change(connector, {"drop_directory_quota": quota})
+        fields: dict[str, object] = {"comment": "Made by manage.py demo.", "drop_directory_quota": quota}
+        connector = configuration.create(kind, spaces, fields=fields)
         say(f"made connector {kind} ({', '.join(spaces)}) with {drop_directory.create(connector, node)}")
 
 
