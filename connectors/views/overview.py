@@ -5,6 +5,7 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from connectors import routing_table
@@ -35,6 +36,8 @@ def overview(request: HttpRequest) -> HttpResponse:
     context |= {"failures": reads.last_failures() if sees_events else [], "sees_events": sees_events}
     context["latencies"] = latency.latencies(queues, now)
     if reads.is_fresh():
+        if not wants:
+            context["answer"] = _("Ready for the first message.")
         context["first"] = reads.first_steps(node, default_domain=routing_table.load(node).default_domain)
     part = wants_partial(request)
     response = render(request, "connectors/_overview.html" if part else "connectors/overview.html", context)

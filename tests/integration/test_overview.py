@@ -71,3 +71,11 @@ def test_the_page_shows_both(pickup, transport, client):
     text = client.get("/").content.decode()
     assert "Time from file to file" in text
     assert "No gateway serves this kind of address." in text
+
+
+def test_a_fresh_install_shows_the_first_steps_instead_of_empty_figures(site, client):
+    client.force_login(get_user_model().objects.get(username="admin"))
+    text = client.get("/").content.decode()
+    assert "Ready for the first message." in text
+    assert "mv " in text
+    assert "throughput" not in text.partition("<main")[2].partition("</main>")[0]
