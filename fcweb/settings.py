@@ -191,6 +191,7 @@ FCWEB_DROP_ROOTS = env_list("FCWEB_DROP_ROOTS", [])  # absolute drop directories
 FCWEB_INOTIFY = env_bool("FCWEB_INOTIFY", default=True)
 FCWEB_NOTICE_LANGUAGE = env_str("FCWEB_NOTICE_LANGUAGE", LANGUAGE_CODE)
 FCWEB_SAFETY_NET_HOURS = env_int("FCWEB_SAFETY_NET_HOURS", 48, low=0, high=24 * 90)
+FCWEB_TRACKING_DAYS = env_int("FCWEB_TRACKING_DAYS", 30, low=0, high=24_855)  # 0 = no age limit (MTC-6)
 FCWEB_SUBJECT_LOGGING = env_bool("FCWEB_SUBJECT_LOGGING", default=True)
 
 LOGGING = {

@@ -9,3 +9,10 @@ from django.utils.translation import gettext_lazy as _
 class TrackingConfig(AppConfig):
     name = "tracking"
     verbose_name = _("Message tracking")
+
+    def ready(self) -> None:
+        """Register the system checks and the lookups."""
+        from tracking import checks, lookups
+
+        assert checks
+        assert lookups

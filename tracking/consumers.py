@@ -1,125 +1,166 @@
-"""LiveConsumer: one browser's view of the stream: its filter, its gap after a reconnect, its bounded buffer."""
+"""LiveConsumer: one browser's view of the stream: its filter, its gap after a reconnect, its bounded buffer.
+
+Frames to the browser: `rows` (html newest first, last, count), `filter` (the newest rows of a new filter, replacing
+what is shown, and the words not understood), `gap` (from, to: rows that were skipped), `state` (live; last).
+From the browser: {"q": filter, "last": id, "language": "fr"}; the first one starts the stream, later ones change it.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections import deque
 from typing import Any
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncJsonWebsocketConsumer
-from django.template.loader import render_to_string
-from django.utils import timezone, translation
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.utils import timezone
 
+from tracking import query as language_of_search
 from tracking import search, stream
-from tracking.search import EventRow, SearchQuery
+from tracking.query import SearchQuery
+from tracking.rows import EventRow
 
 PERMISSION = "tracking.view_trackingevent"
 FORBIDDEN = 4403
-_BUFFER = 2000  # rows a slow client may be behind before it gets a gap frame (MTL-3)
-_RECHECK_SECONDS = 30.0
+SHOWN = 50  # rows a new filter starts with
 
 
 class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
-    """Frames to the browser: rows, gap, state. From it: filter (with the last id it saw)."""
+    """One socket; a watcher of the tail."""
+
+    recheck_seconds = 15.0  # how often the right to watch is looked up again (MTL-5)
+    buffer_rows = 2000  # rows a slow client may be behind before it gets a gap frame (MTL-3)
 
     async def connect(self) -> None:
         self.query = SearchQuery()
-        self.buffer: list[EventRow] = []
-        self.lost_from = 0
+        self.text = ""
+        self.language = settings.LANGUAGE_CODE
+        self.pending: deque[tuple[str, int]] = deque()  # encoded frames with their number of rows
+        self.pending_rows = 0
+        self.sent = 0  # the client has everything up to here
+        self.newest = 0  # and should have everything up to here
+        self.lost_from: int | None = None
         self.wake = asyncio.Event()
-        self.watcher = stream.Watcher(push=self.push)
+        self.order = asyncio.Lock()  # one writer at a time: frames of an old filter never follow a new one
         self.tasks: list[asyncio.Task[None]] = []
         if not await self._permitted():
             await self.close(code=FORBIDDEN)
             return
         await self.accept()
-        self.language = str(self.scope.get("cookies", {}).get("django_language", ""))
 
     async def receive_json(self, content: Any, **kwargs: Any) -> None:  # Any: what a browser may send
         """Take a filter; the first one starts the stream, after the gap since `last`."""
         if not isinstance(content, dict):
             return
-        self.query = search.parse(str(content.get("q", ""))[:1000], now=timezone.now())
+        text = str(content.get("q", ""))[:1000]
         language = str(content.get("language", ""))
-        self.language = language if language in {"en", "fr"} else "en"
-        if self.tasks:
-            return
-        stream.TAIL.join(self.watcher)
-        last = content.get("last")
-        seen = last if isinstance(last, int) and last > 0 else 0
-        await self._catch_up(seen)
-        self.tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self._recheck())]
+        self.language = language if language in dict(settings.LANGUAGES) else settings.LANGUAGE_CODE
+        async with self.order:
+            changed = bool(self.tasks) and text != self.text
+            self.text = text
+            self.query = language_of_search.parse(text, now=timezone.now())
+            if changed:
+                await self._start_over()
+                return
+            if self.tasks:
+                return
+            stream.TAIL.join(self)
+            last = content.get("last")
+            await self._catch_up(last if isinstance(last, int) and 0 < last < 2**62 else 0)
+            self.tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self._recheck())]
+
+    @classmethod
+    async def decode_json(cls, text_data: str) -> Any:  # Any: what a browser may send
+        """Read a frame; what is no JSON is nothing."""
+        try:
+            return json.loads(text_data)
+        except ValueError:
+            return None
 
     async def disconnect(self, code: int) -> None:
-        stream.TAIL.leave(self.watcher)
+        stream.TAIL.leave(self)
         for task in self.tasks:
             task.cancel()
 
-    def push(self, rows: Sequence[EventRow]) -> None:
-        """Take rows from the tail; never waits."""
-        if len(self.buffer) > _BUFFER:
-            self.lost_from = self.lost_from or self.buffer[0].pk
-            self.buffer.clear()
-        self.buffer.extend(rows)
+    def push(self, batch: stream.Batch) -> None:
+        """Take a batch from the tail; never waits (MTL-3)."""
+        frame, count = batch.frame(self.query, self.language)
+        self.newest = batch.position
+        if not frame:
+            return
+        if self.pending_rows + count > self.buffer_rows and self.pending:
+            if self.lost_from is None:
+                self.lost_from = self.sent
+            self.pending.clear()
+            self.pending_rows = 0
+        self.pending.append((frame, count))
+        self.pending_rows += count
         self.wake.set()
 
     async def _catch_up(self, seen: int) -> None:
         """Send what was committed since the client was last here (MTL-1)."""
-        newest = await sync_to_async(stream.newest_id)()
-        self.sent = newest
-        if not seen or seen >= newest:
-            await self.send_json({"type": "state", "state": "live", "last": newest})
-            return
-        if newest - seen > stream.GAP_ROWS:
-            await self.send_json({"type": "gap", "from": seen, "to": newest, "count": newest - seen})
-            return
-        rows = await sync_to_async(stream.after)(seen, limit=stream.GAP_ROWS)
-        await self._send_rows(rows)
-        self.sent = max(newest, rows[-1].pk if rows else 0)
-        await self.send_json({"type": "state", "state": "live", "last": self.sent})
+        newest = await database_sync_to_async(stream.newest_id)()
+        if seen and newest - seen > stream.GAP_ROWS:
+            await self.send_json({"type": "gap", "from": seen, "to": newest})
+        elif seen and seen < newest:
+            rows = await database_sync_to_async(stream.after)(seen, limit=stream.GAP_ROWS * 2)
+            batch = stream.Batch(rows, position=rows[-1].pk if rows else newest)
+            frame, _count = await database_sync_to_async(batch.frame)(self.query, self.language)
+            if frame:
+                await self.send(text_data=frame)
+        self.sent = self.newest = newest
+        await self.send_json({"type": "state", "state": "live", "last": newest})
+
+    async def _start_over(self) -> None:
+        """Replace what the client shows by the newest rows of its new filter."""
+        self.pending.clear()
+        self.pending_rows = 0
+        self.lost_from = None
+        newest, rows = await database_sync_to_async(_newest_rows)(self.query)
+        batch = stream.Batch(tuple(reversed(rows)), position=newest)
+        frame, count = await database_sync_to_async(batch.frame)(self.query, self.language)
+        html = json.loads(frame)["html"] if frame else ""
+        self.sent = self.newest = newest
+        await self.send_json(
+            {"type": "filter", "html": html, "last": newest, "count": count, "wrong": list(self.query.problems)}
+        )
 
     async def _drain(self) -> None:
         while True:
             await self.wake.wait()
             self.wake.clear()
-            rows, self.buffer = self.buffer, []
-            if self.lost_from:
-                await self.send_json({"type": "gap", "from": self.lost_from, "to": rows[0].pk if rows else 0})
-                self.lost_from = 0
-            await self._send_rows(rows)
-
-    async def _send_rows(self, rows: Sequence[EventRow]) -> None:
-        """Send the rows the filter passes, newest last; the client drops what it has (MTL-2)."""
-        wanted = [row for row in rows if search.matches(self.query, row)]
-        if not wanted:
-            return
-        html = await sync_to_async(_render)(wanted, self.language)
-        await self.send_json(
-            {"type": "rows", "html": html, "last": max(row.pk for row in wanted), "count": len(wanted)}
-        )
+            async with self.order:
+                while self.pending or self.lost_from is not None:
+                    if self.lost_from is not None:
+                        lost, self.lost_from = self.lost_from, None
+                        await self.send_json({"type": "gap", "from": lost, "to": self.newest})
+                        continue
+                    frame, count = self.pending.popleft()
+                    self.pending_rows -= count
+                    await self.send(text_data=frame)
+                    self.sent = self.newest
 
     async def _recheck(self) -> None:
         """Close the socket when the right to look is taken away (MTL-5)."""
         while True:
-            await asyncio.sleep(_RECHECK_SECONDS)
+            await asyncio.sleep(self.recheck_seconds)
             if not await self._permitted():
                 await self.close(code=FORBIDDEN)
                 return
 
     async def _permitted(self) -> bool:
-        return await sync_to_async(_may_watch)(self.scope.get("user"))
+        user = self.scope.get("user")
+        return bool(user and user.is_authenticated) and await database_sync_to_async(_may_watch)(user.pk)
 
 
-def _may_watch(user: Any) -> bool:  # Any: AnonymousUser or the project's user
-    if user is None or not user.is_authenticated:
-        return False
-    fresh = type(user._wrapped if hasattr(user, "_wrapped") else user).objects.filter(pk=user.pk).first()
-    return fresh is not None and fresh.is_active and fresh.has_perm(PERMISSION)
+def _may_watch(pk: int) -> bool:
+    user = get_user_model().objects.filter(pk=pk, is_active=True).first()
+    return user is not None and user.has_perm(PERMISSION)
 
 
-def _render(rows: Sequence[EventRow], language: str) -> str:
-    with translation.override(language or None):
-        return "".join(
-            render_to_string("tracking/_event_row.html", {"row": row, "is_new": True}) for row in reversed(rows)
-        )
+def _newest_rows(query: SearchQuery) -> tuple[int, tuple[EventRow, ...]]:
+    newest = stream.newest_id()
+    return newest, search.page(query, now=timezone.now(), limit=SHOWN).rows

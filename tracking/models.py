@@ -19,9 +19,10 @@ class TrackedMessage(models.Model):
     network_message_id = models.UUIDField(_("network message id"), null=True)  # MTF-12
     message_id = models.CharField(_("Message-ID"), max_length=998, blank=True)  # with < > (MTF-11)
     sender = models.CharField(_("sender"), max_length=600, blank=True)  # header sender (MTF-20)
-    sender_key = models.CharField(max_length=600, blank=True, editable=False)  # address_key of sender
+    sender_key = models.CharField(max_length=600, blank=True, editable=False)  # of sender, else of return_path
     return_path = models.CharField(_("return path"), max_length=600, blank=True)  # "" is <> (MTF-21)
     subject = models.CharField(_("subject"), max_length=1000, blank=True)
+    subject_key = models.CharField(max_length=1000, blank=True, editable=False)  # text index: tracking.text_index
     size = models.PositiveBigIntegerField(_("size"), default=0)
     directionality = models.CharField(max_length=12, blank=True)  # MTF-23
     source = models.CharField(_("source"), max_length=32)  # of its first event
@@ -40,6 +41,12 @@ class TrackedMessage(models.Model):
             models.Index(fields=["message_id"], name="tracked_message_id"),
             # forks and resubmissions (MTT-3)
             models.Index(fields=["network_message_id"], name="tracked_network_id"),
+            # one message by the number its node gave it
+            models.Index(
+                fields=["internal_message_id"],
+                condition=models.Q(internal_message_id__isnull=False),
+                name="tracked_number",
+            ),
             # sender, newest first
             models.Index(fields=["sender_key", "-id"], name="tracked_sender"),
         ]
@@ -71,6 +78,7 @@ class TrackingEvent(models.Model):
     class Meta:
         verbose_name = _("tracking event")
         verbose_name_plural = _("tracking events")
+        permissions = [("export_trackingevent", "Can export tracking events")]
         indexes = [
             # lists, newest first; time windows
             models.Index(fields=["at", "id"], name="event_time"),

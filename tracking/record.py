@@ -18,6 +18,7 @@ from django.db import connection
 
 from fcweb import bulk
 from tracking.choices import TrackedState
+from tracking.fold import address_key, subject_key
 from tracking.models import AddressName, EventRecipient, EventRollup, TrackedMessage, TrackingEvent
 
 RecipientStatus = tuple[str, str]  # address, status text
@@ -76,9 +77,10 @@ def open_messages(messages: Sequence[NewMessage]) -> list[int]:
             message.network_message_id,
             message.message_id,
             message.sender,
-            message.sender.casefold(),
+            address_key(message.sender or message.return_path),
             message.return_path,
             message.subject if logged else "",
+            subject_key(message.subject) if logged else "",
             message.size,
             message.directionality,
             message.source,
@@ -92,7 +94,7 @@ def open_messages(messages: Sequence[NewMessage]) -> list[int]:
         for key, message in zip(keys, messages, strict=True)
     ]
     bulk.insert(TrackedMessage, _MESSAGE_FIELDS, rows)
-    _remember_names({message.sender.casefold() for message in messages})
+    _remember_names({row[5] for row in rows})
     return keys
 
 
@@ -288,7 +290,7 @@ def save(events: Sequence[NewEvent]) -> None:
     keys = list(bulk.allocate_keys(TrackingEvent, len(events)))
     bulk.insert(TrackingEvent, _EVENT_FIELDS, [_event_row(key, new) for key, new in zip(keys, events, strict=True)])
     recipients = [
-        (key, address[:2000], address.casefold()[:600], status[:1000], new.at)
+        (key, address[:2000], address_key(address), status[:1000], new.at)
         for key, new in zip(keys, events, strict=True)
         for address, status in new.recipients
     ]
@@ -314,6 +316,7 @@ _MESSAGE_FIELDS = [
     "sender_key",
     "return_path",
     "subject",
+    "subject_key",
     "size",
     "directionality",
     "source",

@@ -1,130 +1,53 @@
-"""Search: what is asked for as a value, pages of events newest first, and the same match for the live stream.
+"""Search: pages of events or messages, newest first, by the plan that is cheap for the query.
 
-Promises: keyset pages, no OFFSET, no unbounded COUNT; `parse` never raises; `matches` agrees with `page`.
-Rules: MTS-20, MTS-30 to MTS-34.
+Promises: keyset pages, no OFFSET, no unbounded COUNT. A criterion that an index answers with few hits becomes the
+driver: its keys are fetched first and everything else is checked on them. Without one the events are walked newest
+first, which is quick when hits are frequent; criteria no index serves are then bounded by time, and the page says so.
+Rules: MTS-20, MTS-30 to MTS-35. What a criterion means is defined by `tracking.query.matches`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from enum import StrEnum
 
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.utils import timezone
-from django.utils.dateparse import parse_date, parse_datetime
+from django.db.models.functions import Substr
 
-from tracking.models import EventRecipient, TrackingEvent
+from tracking import text_index
+from tracking.fold import fold
+from tracking.models import AddressName, EventRecipient, TrackedMessage, TrackingEvent
+from tracking.query import (
+    Criterion,
+    Key,
+    SearchQuery,
+    address_pattern,
+    bare_id,
+    internal_id,
+    like,
+    network_id,
+    status_prefixes,
+    words,
+)
+from tracking.rows import EventRow, rows_of
 
-_TOKEN = re.compile(r'(?:(?P<key>[a-z]+):)?(?:"(?P<quoted>[^"]*)"?|(?P<plain>[^\s"]+))', re.IGNORECASE)
-_SINCE = re.compile(r"(\d{1,5})([smhd])")
-_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_KEYS = {
-    "from": "sender",
-    "sender": "sender",
-    "to": "recipient",
-    "recipient": "recipient",
-    "subject": "subject",
-    "id": "message_id",
-    "event": "event",
-    "source": "source",
-    "connector": "connector",
-    "after": "start",
-    "since": "start",
-    "before": "end",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SearchQuery:
-    """Criteria, all of which must hold; "" means any. Times are half-open `[start, end)` (MTS-32)."""
-
-    sender: str = ""  # exact, `*` wildcard, or @domain
-    recipient: str = ""
-    subject: str = ""  # contains
-    message_id: str = ""  # with or without < >
-    event: str = ""  # one, or several with commas
-    source: str = ""
-    connector: str = ""
-    text: str = ""  # words in subject, sender or recipient
-    start: datetime | None = None
-    end: datetime | None = None
-    problems: tuple[str, ...] = ()  # words of the text that could not be understood
+_DRIVER_LIMIT = 5000  # keys fetched first; above that hits are frequent enough for a walk
+_NAMES_LIMIT = 500  # addresses a pattern may stand for
+_CONNECTORS_LIMIT = 200
+_SCAN = timedelta(hours=24)  # how far back criteria without an index look, when no start is given
+_LONGEST_SCAN = timedelta(days=31)
+_LAST = "\U0010ffff"  # sorts after every continuation of a prefix
+_WEAK = frozenset(set(Key) - {Key.EVENT, Key.SOURCE, Key.CONNECTOR, Key.START, Key.END})
 
 
-def parse(text: str, *, now: datetime) -> SearchQuery:
-    """Read the search box: `from:a@b to:FAX* event:FAIL since:2h words`. Unknown keys are words."""
-    found: dict[str, str | datetime] = {}
-    words = []
-    problems = []
-    for match in _TOKEN.finditer(text):
-        value = match["quoted"] if match["quoted"] is not None else match["plain"]
-        key = _KEYS.get((match["key"] or "").lower())
-        if key is None:
-            words.append(f"{match['key']}:{value}" if match["key"] else value)
-        elif key in {"start", "end"}:
-            moment = read_time(value, now=now)
-            if moment is None:
-                problems.append(match[0])
-            else:
-                found[key] = moment
-        else:
-            found[key] = value
-    return SearchQuery(text=" ".join(words), problems=tuple(problems), **found)  # type: ignore[arg-type]  # keys are ours
+class Listing(StrEnum):
+    """What a page lists."""
 
-
-def read_time(value: str, *, now: datetime) -> datetime | None:
-    """Read `2h`, a date (that local day's start) or ISO date and time; None when it is none of them."""
-    match = _SINCE.fullmatch(value)
-    if match:
-        return now - timedelta(**{_UNITS[match[2]]: int(match[1])})
-    try:
-        moment = parse_datetime(value)
-        if moment is None:
-            day = parse_date(value)
-            moment = datetime(day.year, day.month, day.day) if day else None  # noqa: DTZ001 (made aware below)
-    except ValueError:
-        return None
-    if moment is None:
-        return None
-    return moment if moment.tzinfo else timezone.make_aware(moment)
-
-
-def is_empty(query: SearchQuery) -> bool:
-    """Tell whether the query asks for everything."""
-    return all(not getattr(query, item.name) for item in fields(query) if item.name != "problems")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow:
-    """One event as lists and the live stream show it."""
-
-    pk: int
-    log_id: str
-    at: datetime
-    event: str
-    source: str
-    connector: str
-    context: str
-    message_pk: int
-    message_id: str
-    sender: str
-    subject: str
-    state: str
-    recipients: tuple[tuple[str, str], ...]  # address, status
-
-    @property
-    def first_recipient(self) -> str:
-        return self.recipients[0][0] if self.recipients else ""
-
-    @property
-    def more_recipients(self) -> int:
-        return max(0, len(self.recipients) - 1)
-
-    @property
-    def status(self) -> str:
-        return self.recipients[0][1] if self.recipients else ""
+    EVENTS = "event"
+    MESSAGES = "message"  # each message once, at its newest matching event
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,18 +57,42 @@ class Page:
     rows: tuple[EventRow, ...]
     newer: str  # "" at the newest page
     older: str  # "" at the oldest page
+    scan: tuple[Criterion, ...] = ()  # criteria that no index serves, when they bounded the time
+    scan_from: datetime | None = None  # nothing older was looked at
+    lacks_index: bool = False  # the database has no text index
 
 
-def page(query: SearchQuery, *, older_than: str = "", newer_than: str = "", limit: int = 50) -> Page:
-    """Return one page of events; keys are `<time>_<id>` of the edge rows (MTS-33)."""
-    events = filtered(query)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A query made ready: `events` are the matching ones, unordered."""
+
+    events: QuerySet[TrackingEvent]
+    same_message: Q  # conditions on events of one message, to find its newest match
+    scan: tuple[Criterion, ...] = ()
+    scan_from: datetime | None = None
+    lacks_index: bool = False
+
+
+def page(
+    query: SearchQuery,
+    *,
+    now: datetime,
+    older_than: str = "",
+    newer_than: str = "",
+    limit: int = 50,
+    listing: Listing = Listing.EVENTS,
+    is_bounded: bool = True,
+) -> Page:
+    """Return one page; keys are `<time>_<id>` of the edge rows (MTS-33). Unbounded takes as long as it takes."""
+    plan = planned(query, now=now, is_bounded=is_bounded)
+    events = _newest_of_each(plan) if listing is Listing.MESSAGES else plan.events
     edge = _key(older_than or newer_than)
     ascending = bool(newer_than) and edge is not None
     if edge is not None:
         at, pk = edge
-        later = Q(at__gt=at) | Q(at=at, pk__gt=pk)
-        earlier = Q(at__lt=at) | Q(at=at, pk__lt=pk)
-        events = events.filter(later if ascending else earlier)
+        beyond = Q(at=at, pk__gt=pk) | Q(at__gt=at) if ascending else Q(at=at, pk__lt=pk) | Q(at__lt=at)
+        # The plain bound lets the index find the place; the pair decides among events of one instant.
+        events = events.filter(Q(at__gte=at) if ascending else Q(at__lte=at)).filter(beyond)
     ordered = events.order_by("at", "pk") if ascending else events.order_by("-at", "-pk")
     found = list(ordered[: limit + 1])
     more = len(found) > limit
@@ -159,118 +106,329 @@ def page(query: SearchQuery, *, older_than: str = "", newer_than: str = "", limi
         rows=rows,
         newer=_key_text(rows[0]) if has_newer else "",
         older=_key_text(rows[-1]) if has_older else "",
+        scan=plan.scan,
+        scan_from=plan.scan_from,
+        lacks_index=plan.lacks_index,
     )
 
 
+def walk(query: SearchQuery, *, now: datetime, limit: int, batch: int = 500) -> Iterator[tuple[EventRow, ...]]:
+    """Yield the matching events of any age, newest first, in batches: bounded memory for exports."""
+    older = ""
+    while limit > 0:
+        found = page(query, now=now, older_than=older, limit=min(batch, limit), is_bounded=False)
+        if found.rows:
+            yield found.rows
+        limit -= len(found.rows)
+        older = found.older
+        if not older:
+            return
+
+
+def oldest() -> datetime | None:
+    """Return the time of the oldest event kept (MTX-7)."""
+    return TrackingEvent.objects.order_by("at").values_list("at", flat=True).first()
+
+
+def filtered(query: SearchQuery) -> QuerySet[TrackingEvent]:
+    """Return exactly the events that `query.matches` accepts, however long it takes."""
+    return _conditioned(query).select_related("message")
+
+
+def planned(query: SearchQuery, *, now: datetime, is_bounded: bool = True) -> Plan:
+    """Choose how a query is answered; reads at most a few thousand index entries."""
+    has_index = text_index.is_ready() if any(c.key in {Key.SUBJECT, Key.TEXT} for c in query.active) else True
+    driver = _driver(query, has_index=has_index)
+    scan: tuple[Criterion, ...] = ()
+    scan_from = None
+    if driver is None and is_bounded:
+        scan = tuple(c for c in query.active if _is_scan(c, has_index=has_index))
+        if scan:
+            scan_from = _scan_start(query, now=now)
+            query = replace(query, start=scan_from)
+    if connection.vendor == "postgresql" and query.start is None:
+        query = replace(query, start=oldest())  # a time bound lets partitions be left out
+    events = _conditioned(query).select_related("message")
+    if driver is not None:
+        events = events.filter(driver)
+    shown_scan_from = scan_from if scan else None
+    return Plan(
+        events=events,
+        same_message=_event_conditions(query),
+        scan=scan,
+        scan_from=shown_scan_from,
+        lacks_index=not has_index and bool(scan),
+    )
+
+
+def _scan_start(query: SearchQuery, *, now: datetime) -> datetime:
+    end = min(query.end, now) if query.end else now
+    if query.start is None:
+        return end - _SCAN
+    return max(query.start, end - _LONGEST_SCAN)
+
+
+def _is_scan(criterion: Criterion, *, has_index: bool) -> bool:
+    """Tell whether a criterion left without a driver may be rare and has no index to walk."""
+    if criterion.key not in _WEAK:
+        return False
+    if criterion.negated:
+        return False  # leaves most events: a walk finds a page at once
+    if criterion.key in {Key.SUBJECT, Key.TEXT}:
+        return not has_index or len(fold(criterion.value)) < text_index.SHORTEST
+    if criterion.key in {Key.SENDER, Key.RECIPIENT}:
+        return _keys_for(criterion) is None
+    return True
+
+
+def _newest_of_each(plan: Plan) -> QuerySet[TrackingEvent]:
+    """Keep the newest matching event of each message."""
+    later = TrackingEvent.objects.filter(plan.same_message, message=OuterRef("message"))
+    later = later.filter(Q(at__gt=OuterRef("at")) | Q(at=OuterRef("at"), pk__gt=OuterRef("pk")))
+    return plan.events.filter(~Exists(later))
+
+
+# ---- drivers: criteria an index answers with few hits ----
+
+
+def _driver(query: SearchQuery, *, has_index: bool) -> Q | None:
+    """Return the condition that names the few candidates, from the first criterion that can; None for a walk."""
+    order = (Key.ID, Key.RECIPIENT, Key.SENDER, Key.SUBJECT, Key.TEXT)
+    positive = [c for c in query.active if not c.negated and c.key in order]
+    for criterion in sorted(positive, key=lambda c: order.index(c.key)):
+        match criterion.key:
+            case Key.ID:
+                found = _messages(_id_condition(criterion), sortable=_is_indexed_id(criterion))
+            case Key.RECIPIENT:
+                keys = _keys_for(criterion)
+                found = None if keys is None else _events_to(keys, query)
+            case Key.SENDER:
+                keys = _keys_for(criterion)
+                found = None if keys is None else _messages(Q(sender_key__in=keys), sortable=True)
+            case Key.SUBJECT:
+                found = _messages_about(fold(criterion.value)) if has_index else None
+            case _:
+                found = _anything(fold(criterion.value), query) if has_index else None
+        if found is not None:
+            return found
+    return None
+
+
+def _is_indexed_id(criterion: Criterion) -> bool:
+    return not bare_id(criterion.value).endswith("*") or connection.vendor == "sqlite"
+
+
+def _messages(condition: Q, *, sortable: bool) -> Q | None:
+    if not sortable:
+        return None
+    keys = list(TrackedMessage.objects.filter(condition).values_list("pk", flat=True)[: _DRIVER_LIMIT + 1])
+    return Q(message__in=keys) if len(keys) <= _DRIVER_LIMIT else None
+
+
+def _messages_about(text: str) -> Q | None:
+    if len(text) < text_index.SHORTEST:
+        return None
+    keys = text_index.keys_containing(TrackedMessage, text, limit=_DRIVER_LIMIT + 1)
+    return Q(message__in=keys) if len(keys) <= _DRIVER_LIMIT else None
+
+
+def _events_to(keys: Sequence[str], query: SearchQuery) -> Q | None:
+    """Return the events of these recipients; the time range is applied before counting."""
+    hits = EventRecipient.objects.filter(address_key__in=keys)
+    if query.start:
+        hits = hits.filter(at__gte=query.start)
+    if query.end:
+        hits = hits.filter(at__lt=query.end)
+    events = list(hits.values_list("event", flat=True)[: _DRIVER_LIMIT + 1])
+    return Q(pk__in=events) if len(events) <= _DRIVER_LIMIT else None
+
+
+def _anything(word: str, query: SearchQuery) -> Q | None:
+    """Return candidates of a word: messages by subject or sender, events by recipient."""
+    about = _messages_about(word)
+    if about is None:
+        return None
+    names = text_index.keys_containing(AddressName, word, limit=_NAMES_LIMIT + 1)
+    if len(names) > _NAMES_LIMIT:
+        return None
+    keys = list(AddressName.objects.filter(pk__in=names).values_list("key", flat=True))
+    if not keys:
+        return about
+    sent = _messages(Q(sender_key__in=keys), sortable=True)
+    received = _events_to(keys, query)
+    return None if sent is None or received is None else about | sent | received
+
+
+def _keys_for(criterion: Criterion) -> list[str] | None:
+    """Return the known addresses an address criterion stands for; None when there are too many."""
+    values = words(criterion.value) if criterion.key is Key.RECIPIENT else [criterion.value]
+    keys: list[str] = []
+    for value in values:
+        pattern = address_pattern(value)
+        if "*" not in pattern:
+            keys.append(pattern)
+            continue
+        found = list(_names_like(pattern)[: _NAMES_LIMIT + 1])
+        if len(found) > _NAMES_LIMIT:
+            return None
+        keys.extend(found)
+    return keys if len(keys) <= _NAMES_LIMIT else None
+
+
+def _names_like(pattern: str) -> QuerySet[AddressName, str]:
+    """Return the dictionary entries of a wildcard pattern, by domain, prefix or trigram."""
+    names = AddressName.objects.all()
+    prefix, _star, rest = pattern.partition("*")
+    domain = pattern.removeprefix("*@")
+    if pattern.startswith("*@") and "*" not in domain and "@" not in domain:
+        return names.filter(domain=domain[:255], key__like=pattern).values_list("key", flat=True)
+    if prefix and connection.vendor == "sqlite":
+        names = names.filter(key__gte=prefix, key__lt=prefix + _LAST)
+    elif not prefix:
+        longest = max(rest.split("*"), key=len)
+        if len(longest) >= text_index.SHORTEST and connection.vendor == "sqlite" and text_index.is_ready():
+            hits = text_index.keys_containing(AddressName, longest, limit=_DRIVER_LIMIT + 1)
+            if len(hits) <= _DRIVER_LIMIT:
+                names = names.filter(pk__in=hits)
+    return names.filter(key__like=pattern).values_list("key", flat=True)
+
+
+# ---- conditions: what every criterion means in SQL ----
+
+
+def _conditioned(query: SearchQuery) -> QuerySet[TrackingEvent]:
+    events = TrackingEvent.objects.filter(_event_conditions(query))
+    for criterion in query.active:
+        condition = _message_condition(criterion)
+        if condition is not None:
+            events = events.filter(~condition if criterion.negated else condition)
+    return events
+
+
+def _event_conditions(query: SearchQuery) -> Q:
+    """Return the conditions that differ between events of one message: times and the event's own columns."""
+    combined = Q()
+    if query.start:
+        combined &= Q(at__gte=query.start)
+    if query.end:
+        combined &= Q(at__lt=query.end)
+    for criterion in query.active:
+        condition = _event_condition(criterion)
+        if condition is not None:
+            combined &= ~condition if criterion.negated else condition
+    return combined
+
+
+def _event_condition(criterion: Criterion) -> Q | None:
+    value = criterion.value
+    match criterion.key:
+        case Key.EVENT:
+            return Q(event__in=words(value.upper()))
+        case Key.SOURCE:
+            return Q(source__in=words(value.upper()))
+        case Key.CONNECTOR:
+            return Q(connector_id__in=connectors_like(value))
+        case Key.FILE:
+            return Q(source_context__has=value)
+        case Key.REFERENCE:
+            return Q(reference__has=bare_id(value))
+        case Key.RECIPIENT:
+            return Q(Exists(_recipients(_recipient_condition(criterion))))
+        case Key.STATUS:
+            prefixes = status_prefixes(value)
+            codes = Q()
+            for prefix in prefixes:
+                codes |= Q(status__startswith=prefix) | Q(enhanced__startswith=f" {prefix}")
+            return Q(Exists(_recipients().annotate(enhanced=Substr("status", 4)).filter(codes)))
+        case Key.TEXT:
+            word = fold(value)
+            subject = Q(message__subject_key__contains=word) | Q(message__sender_key__contains=word)
+            return subject | Q(Exists(_recipients(Q(address_key__contains=word))))
+        case _:
+            return None
+
+
+def _message_condition(criterion: Criterion) -> Q | None:
+    value = criterion.value
+    match criterion.key:
+        case Key.SENDER:
+            return _sender_condition(criterion)
+        case Key.SUBJECT:
+            return Q(message__subject_key__contains=fold(value))
+        case Key.ID:
+            condition = _id_condition(criterion)
+            return Q(message__in=TrackedMessage.objects.filter(condition).values("pk"))
+        case Key.STATE:
+            return Q(message__state__in=words(value.lower()))
+        case Key.SIZE:
+            return Q(message__size__gte=criterion.low, message__size__lte=criterion.high)
+        case _:
+            return None
+
+
+def _sender_condition(criterion: Criterion) -> Q:
+    pattern = address_pattern(criterion.value)
+    return Q(message__sender_key__like=pattern) if "*" in pattern else Q(message__sender_key=pattern)
+
+
+def _recipient_condition(criterion: Criterion) -> Q:
+    condition = Q()
+    for value in words(criterion.value):
+        pattern = address_pattern(value)
+        condition |= Q(address_key__like=pattern) if "*" in pattern else Q(address_key=pattern)
+    return condition
+
+
+def _recipients(condition: Q | None = None) -> QuerySet[EventRecipient]:
+    found = EventRecipient.objects.filter(event=OuterRef("pk"))
+    return found if condition is None else found.filter(condition)
+
+
+def _id_condition(criterion: Criterion) -> Q:
+    """Return a condition on TrackedMessage."""
+    value = bare_id(criterion.value)
+    if value.endswith("*"):
+        prefix = value[:-1]
+        if connection.vendor == "sqlite":
+            bracketed = Q(message_id__gte=f"<{prefix}", message_id__lt=f"<{prefix}{_LAST}")
+            return bracketed | Q(message_id__gte=prefix, message_id__lt=f"{prefix}{_LAST}")
+        return Q(message_id__startswith=f"<{prefix}") | Q(message_id__startswith=prefix)
+    condition = Q(message_id__in=[f"<{value}>", value])
+    guid, number = network_id(value), internal_id(value)
+    if guid is not None:
+        condition |= Q(network_message_id=guid)
+    if number is not None:
+        condition |= Q(internal_message_id=number)
+    return condition
+
+
+def connectors_like(value: str) -> list[str]:
+    """Return the connector names of the events that a caseless name or pattern stands for: one index probe a name."""
+    pattern = fold(value)
+    named = TrackingEvent.objects.exclude(connector_id="")
+    found: list[str] = []
+    name: str | None = ""
+    for _probe in range(_CONNECTORS_LIMIT):
+        name = (
+            named.filter(connector_id__gt=name).order_by("connector_id").values_list("connector_id", flat=True).first()
+        )
+        if name is None:
+            break
+        if like(pattern, fold(name)):
+            found.append(name)
+    return found
+
+
+# ---- page keys ----
+
+
 def _key(text: str) -> tuple[datetime, int] | None:
+    """Read a page key: microseconds since 1970, underscore, event key."""
     micro, _, pk = text.partition("_")
-    if not (micro.isdigit() and pk.isdigit() and len(micro) < 18 and len(pk) < 19):
+    if not (text.isascii() and micro.isdigit() and pk.isdigit() and len(micro) < 18 and len(pk) < 19):
         return None
     return datetime.fromtimestamp(int(micro) // 1_000_000, UTC).replace(microsecond=int(micro) % 1_000_000), int(pk)
 
 
 def _key_text(row: EventRow) -> str:
     return f"{int(row.at.timestamp()) * 1_000_000 + row.at.microsecond}_{row.pk}"
-
-
-def filtered(query: SearchQuery) -> QuerySet[TrackingEvent]:
-    """Return the matching events, unordered."""
-    events = TrackingEvent.objects.select_related("message")
-    if query.start:
-        events = events.filter(at__gte=query.start)
-    if query.end:
-        events = events.filter(at__lt=query.end)
-    if query.event:
-        events = events.filter(event__in=_words(query.event))
-    if query.source:
-        events = events.filter(source__in=_words(query.source))
-    if query.connector:
-        events = events.filter(connector_id__iexact=query.connector)
-    if query.message_id:
-        bare = query.message_id.strip("<>")
-        events = events.filter(message__message_id__in=[f"<{bare}>", bare])
-    if query.subject:
-        events = events.filter(message__subject__icontains=query.subject)
-    if query.sender:
-        sender = _address(query.sender, "message__sender_key") | _address(query.sender, "message__return_path")
-        events = events.filter(sender)
-    recipients = EventRecipient.objects.filter(event=OuterRef("pk"))
-    if query.recipient:
-        events = events.filter(Exists(recipients.filter(_address(query.recipient, "address_key"))))
-    for word in query.text.split():
-        either = Q(message__subject__icontains=word) | Q(message__sender_key__icontains=word.casefold())
-        events = events.filter(either | Exists(recipients.filter(address_key__contains=word.casefold())))
-    return events
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip().upper() for word in text.split(",") if word.strip()]
-
-
-def _address(pattern: str, column: str) -> Q:
-    """Return the condition of an address criterion: exact, `*` wildcard, `@domain` (MTS-31)."""
-    wanted = pattern.casefold()
-    if wanted.startswith("@"):
-        return Q(**{f"{column}__iendswith": wanted})
-    if "*" in wanted:
-        return Q(**{f"{column}__iregex": _regex(wanted)})
-    return Q(**{f"{column}__iexact": wanted})
-
-
-def _regex(pattern: str) -> str:
-    return "^" + ".*".join(re.escape(part) for part in pattern.split("*")) + "$"
-
-
-def rows_of(events: Sequence[TrackingEvent]) -> tuple[EventRow, ...]:
-    """Return the rows of loaded events: one query for all recipients."""
-    recipients: dict[int, list[tuple[str, str]]] = {}
-    wanted = EventRecipient.objects.filter(event__in=[event.pk for event in events]).order_by("pk")
-    for event_pk, address, status in wanted.values_list("event_id", "address", "status"):
-        recipients.setdefault(event_pk, []).append((address, status))
-    return tuple(
-        EventRow(
-            pk=event.pk,
-            log_id=str(event.log_id),
-            at=event.at,
-            event=event.event,
-            source=event.source,
-            connector=event.connector_id,
-            context=event.source_context,
-            message_pk=event.message_id,
-            message_id=event.message.message_id,
-            sender=event.message.sender or event.message.return_path,
-            subject=event.message.subject,
-            state=event.message.state,
-            recipients=tuple(recipients.get(event.pk, ())),
-        )
-        for event in events
-    )
-
-
-def matches(query: SearchQuery, row: EventRow) -> bool:
-    """Tell whether a row passes the query: what `filtered` asks the database, asked of one row."""
-    keys = [address.casefold() for address, _status in row.recipients]
-    words = query.text.casefold().split()
-    checks = (
-        not query.start or row.at >= query.start,
-        not query.end or row.at < query.end,
-        not query.event or row.event in _words(query.event),
-        not query.source or row.source in _words(query.source),
-        not query.connector or row.connector.casefold() == query.connector.casefold(),
-        not query.message_id or row.message_id.strip("<>") == query.message_id.strip("<>"),
-        not query.subject or query.subject.casefold() in row.subject.casefold(),
-        not query.sender or _address_matches(query.sender, row.sender.casefold()),
-        not query.recipient or any(_address_matches(query.recipient, key) for key in keys),
-        all(
-            word in row.subject.casefold() or word in row.sender.casefold() or any(word in key for key in keys)
-            for word in words
-        ),
-    )
-    return all(checks)
-
-
-def _address_matches(pattern: str, key: str) -> bool:
-    wanted = pattern.casefold()
-    if wanted.startswith("@"):
-        return key.endswith(wanted)
-    return re.fullmatch(_regex(wanted), key) is not None

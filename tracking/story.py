@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
+from django.db.models import Q
+from django.utils.formats import number_format
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
+from tracking.choices import TrackedState
 from tracking.models import TrackedMessage, TrackingEvent
-from tracking.search import EventRow, rows_of
+from tracking.rows import EventRow, rows_of
+
+_RELATED = 20
+_MILLISECONDS_UP_TO = timedelta(seconds=10)
+_SHOWN_STEPS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,61 +27,176 @@ class Step:
     row: EventRow
     sentence: str
     since_first: timedelta
-    event: TrackingEvent
+
+    @property
+    def is_quick(self) -> bool:
+        """Tell whether the time since the first event is best said in milliseconds."""
+        return self.since_first < _MILLISECONDS_UP_TO
+
+    @property
+    def milliseconds(self) -> int:
+        """The time since the first event."""
+        return round(self.since_first / timedelta(milliseconds=1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Related:
+    """Another message this one is about, or that is about this one."""
+
+    message: TrackedMessage
+    sentence: str
 
 
 def steps(tracked: TrackedMessage) -> list[Step]:
     """Return the events of a message, oldest first (MTS-34)."""
-    events = list(tracked.events.select_related("message").order_by("pk"))
-    return [
-        Step(row=row, sentence=sentence(row), since_first=event.at - events[0].at, event=event)
-        for row, event in zip(rows_of(events), events, strict=True)
-    ]
+    rows = rows_of(list(tracked.events.select_related("message").order_by("at", "pk")[:_SHOWN_STEPS]))
+    return [Step(row=row, sentence=sentence(row), since_first=row.at - rows[0].at) for row in rows]
 
 
 def sentence(row: EventRow) -> str:
     """Say what an event means."""
-    names = {"connector": row.connector, "file": row.context, "reason": row.status or row.context}
     texts = {
-        ("RECEIVE", "PICKUP"): _("Taken from Pickup as %(file)s."),
-        ("RECEIVE", "REPLAY"): _("Taken from Replay as %(file)s."),
-        ("SEND", "GATEWAY"): _("Handed to gateway %(connector)s as %(file)s."),
-        ("DELIVER", "STOREDRIVER"): _("Stored in the mailbox."),
-        ("DSN", "DSN"): _("A notice to the sender was written."),
+        ("RECEIVE", "PICKUP"): _("Taken from Pickup as %(file)s, for %(who)s."),
+        ("RECEIVE", "REPLAY"): _("Taken from Replay as %(file)s, for %(who)s."),
+        ("SEND", "GATEWAY"): _("Handed to gateway %(connector)s as %(file)s, for %(who)s."),
+        ("SEND", "AGENT"): _("Handed to delivery agent %(connector)s, for %(who)s."),
+        ("DELIVER", "STOREDRIVER"): _("Stored in the mailbox of %(who)s."),
+        ("DSN", "DSN"): _("A notice was written, for %(who)s."),
+        ("FAIL", "ADMIN"): _("Removed by an administrator, for %(who)s: %(reason)s"),
+        ("FAIL", "QUEUE"): _("Given up after waiting too long, for %(who)s: %(reason)s"),
     }
     general = {
-        "DEFER": _("Postponed: %(reason)s"),
-        "FAIL": _("Failed for good: %(reason)s"),
+        "RECEIVE": _("Received, for %(who)s."),
+        "SEND": _("Handed over, for %(who)s."),
+        "DELIVER": _("Delivered to %(who)s."),
+        "DEFER": _("Postponed, for %(who)s: %(reason)s"),
+        "FAIL": _("Failed for good, for %(who)s: %(reason)s"),
         "BADMAIL": _("Set aside as a bad file: %(file)s"),
-        "RESOLVE": _("The address was replaced by the one the directory gives."),
-        "RESUBMIT": _("Routed again after a change."),
+        "RESOLVE": _("%(related)s was replaced by %(who)s, as the directory says."),
+        "REDIRECT": _("Sent to %(who)s instead of %(related)s."),
+        "EXPAND": _("The group %(related)s was replaced by its members: %(who)s."),
+        "TRANSFER": _("Split off as a copy of its own, for %(who)s."),
+        "RESUBMIT": _("Routed again after a change, for %(who)s."),
+        "LOAD": _("Loaded again after a start."),
+        "POISONMESSAGE": _("Put aside because it made the service fail."),
     }
-    text = texts.get((row.event, row.source)) or general.get(row.event) or row.event
-    return text % names
+    text = texts.get((row.event, row.source)) or general.get(row.event)
+    if text is None:
+        return f"{row.event} {row.source}"
+    return text % {
+        "connector": row.connector,
+        "file": row.context or "–",
+        "reason": row.status or row.context,
+        "related": row.related_recipient,
+        "who": _who(row),
+    }
+
+
+def _who(row: EventRow) -> str:
+    """Name one recipient, count several."""
+    if len(row.recipients) == 1:
+        return row.first_recipient
+    return ngettext("%(count)s recipient", "%(count)s recipients", len(row.recipients)) % {
+        "count": number_format(len(row.recipients), force_grouping=True)
+    }
 
 
 def answer(tracked: TrackedMessage) -> str:
     """Say in one sentence how things stand with a message."""
     sentences = {
-        "queued": _("On its way."),
-        "deferred": _("Postponed; it will be tried again."),
-        "transferred": _("Handed to the gateway. What the gateway does with it is not known here."),
-        "delivered": _("Delivered."),
-        "partly": _("Delivered to some recipients, failed for others."),
-        "failed": _("Failed; it will not be tried again."),
-        "bad": _("Not sent: the file is on the Bad files page with its reason."),
+        TrackedState.QUEUED: _("On its way."),
+        TrackedState.DEFERRED: _("Postponed; it will be tried again."),
+        TrackedState.TRANSFERRED: _("Handed to the gateway. What the gateway does with it is not known here."),
+        TrackedState.DELIVERED: _("Delivered."),
+        TrackedState.PARTLY: _("Delivered to some recipients, failed for others."),
+        TrackedState.FAILED: _("Failed; it will not be tried again."),
+        TrackedState.BAD: _("Not sent: the file is on the Bad files page with its reason."),
     }
-    return sentences[tracked.state]
+    return sentences[TrackedState(tracked.state)]
 
 
-def outcomes(told: list[Step]) -> list[tuple[str, str, str]]:
+def next_attempt(tracked: TrackedMessage, told: Sequence[Step], *, now: datetime) -> datetime | None:
+    """Return the next attempt the last DEFER announced; None when there is none ahead (message-tracking 2.5)."""
+    if tracked.state != TrackedState.DEFERRED:
+        return None
+    announced = [step.row.message_info for step in told if step.row.event == "DEFER"]
+    try:
+        moment = datetime.fromisoformat(announced[-1].partition(";")[0]) if announced else None
+    except ValueError:
+        return None
+    if moment is None or moment.year == 1:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment if moment > now else None
+
+
+def outcomes(told: Sequence[Step]) -> list[tuple[str, str, str]]:
     """Return (address, event, status) of each recipient's last word; a final event beats DEFER (MTT-8)."""
     last: dict[str, tuple[str, str]] = {}
+    final = {"SEND", "DELIVER", "FAIL"}
     for step in told:
+        if step.row.event == "RESOLVE":
+            before = last.pop(step.row.related_recipient, None)
+            if before is not None:
+                last.setdefault(step.row.first_recipient, before)
+            continue
         for address, status in step.row.recipients:
-            before = last.get(address, ("", ""))[0]
-            if before in {"SEND", "DELIVER", "FAIL"} and step.row.event == "DEFER":
+            if last.get(address, ("", ""))[0] in final and step.row.event == "DEFER":
                 continue
-            if step.row.event != "RESOLVE":
-                last[address] = (step.row.event, status)
+            last[address] = (step.row.event, status)
     return [(address, event, status) for address, (event, status) in last.items()]
+
+
+def file_names(told: Sequence[Step]) -> list[tuple[str, str]]:
+    """Return (what, name) of the files the message came as and went as (MTP-4)."""
+    kinds = {
+        ("RECEIVE", "PICKUP"): _("Taken from Pickup"),
+        ("RECEIVE", "REPLAY"): _("Taken from Replay"),
+        ("SEND", "GATEWAY"): _("Written for the gateway"),
+        ("BADMAIL", "PICKUP"): _("Set aside in Pickup"),
+        ("BADMAIL", "REPLAY"): _("Set aside in Replay"),
+    }
+    names = ((kinds.get((step.row.event, step.row.source)), step.row.context) for step in told)
+    return [(kind, name) for kind, name in names if kind and name]
+
+
+def related(tracked: TrackedMessage, told: Sequence[Step]) -> list[Related]:
+    """Return notices about this message, the message a notice is about, and other copies (MTT-3, MTT-5)."""
+    found: dict[int, Related] = {}
+
+    def add(messages: Sequence[TrackedMessage], text: str) -> None:
+        for message in messages:
+            if message.pk != tracked.pk:
+                found.setdefault(message.pk, Related(message=message, sentence=text))
+
+    by_id = TrackedMessage.objects.order_by("pk")
+    originals = _references(told, events={"DSN"})
+    notices = _references(told, events={"FAIL", "RECEIVE", "SEND", "DELIVER", "DEFER"})
+    add(list(by_id.filter(message_id__in=originals)[:_RELATED]), _("the message this notice is about"))
+    add(list(by_id.filter(message_id__in=notices)[:_RELATED]), _("notice about this message"))
+    if tracked.message_id:
+        add(_notices_by_reference(tracked), _("notice about this message"))
+        same = by_id.filter(message_id=tracked.message_id).exclude(network_message_id=tracked.network_message_id)
+        add(list(same[:_RELATED]), _("submitted with the same Message-ID"))
+    if tracked.network_message_id:
+        copies = by_id.filter(network_message_id=tracked.network_message_id)
+        add(list(copies[:_RELATED]), _("copy of this message"))
+    return list(found.values())
+
+
+def _references(told: Sequence[Step], *, events: set[str]) -> set[str]:
+    return {
+        part
+        for step in told
+        if step.row.event in events
+        for part in step.row.reference.split(";")
+        if part.startswith("<")
+    }
+
+
+def _notices_by_reference(tracked: TrackedMessage) -> list[TrackedMessage]:
+    """Return notices that name this message although no FAIL names them: delay and relay notices."""
+    until = tracked.last_at + timedelta(minutes=1)
+    written = TrackingEvent.objects.filter(event="DSN", at__gte=tracked.first_at, at__lte=until)
+    about = written.filter(Q(reference=tracked.message_id)).select_related("message")
+    return [event.message for event in about.order_by("at", "pk")[:_RELATED]]

@@ -1,26 +1,42 @@
 """Stream: one tail of the event table per web process, fanned out to the connected sockets (design 6, MTL-1 to MTL-5).
 
-Promises: rows in commit order, none missed: ids that become visible late on PostgreSQL are found by reading an
-overlap again and dropping what was sent. The table is the bus; nothing depends on a channel layer.
+Promises: every committed event once, in commit order; rows are rendered once a poll and language and encoded once a
+poll, language and filter, however many sockets watch. The table is the bus; nothing depends on a channel layer.
+On PostgreSQL an id may become visible after a younger one: the tail keeps the holes it saw and looks into them again
+until no transaction that could fill them is left.
+Trouble with the database is logged and waited out; the watchers stay.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import json
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
 
-from asgiref.sync import sync_to_async
-from django.db import connection
+from django.db import DatabaseError, connection
+from django.db.models import Q
+from django.template.loader import render_to_string
+from django.utils import translation
 
 from tracking.models import TrackingEvent
-from tracking.search import EventRow, rows_of
+from tracking.query import SearchQuery, matches
+from tracking.rows import EventRow, rows_of
 
-POLL_SECONDS = 0.05
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.04
 BATCH = 200  # MTL-4
 GAP_ROWS = 1000  # a longer gap is answered with a search link
-_OVERLAP = 500  # ids looked at again for late commits (PostgreSQL)
+_TROUBLE_SECONDS = 1.0
+_LOOK_BACK = 5000  # ids searched for holes when the tail starts
+_HOLE_SECONDS = 60.0  # a transaction may take ids before it has a number of its own
+_HOLES = 200  # ranges remembered
 
 
 def newest_id() -> int:
@@ -34,25 +50,162 @@ def after(last: int, *, limit: int) -> tuple[EventRow, ...]:
     return rows_of(list(events[:limit]))
 
 
-@dataclass(eq=False, slots=True)
-class Watcher:
-    """One socket: `push` is called in the event loop with rows in order."""
+class Batch:
+    """Events of one poll; what is rendered or encoded is kept for the next socket that wants the same."""
 
-    push: Callable[[Sequence[EventRow]], None]
+    def __init__(self, rows: Sequence[EventRow], *, position: int) -> None:
+        self.rows = rows
+        self.position = position  # a client that saw this batch goes on from here
+        self._html: dict[tuple[int, str], str] = {}
+        self._frames: dict[tuple[SearchQuery, str], tuple[str, int]] = {}
+
+    def frame(self, query: SearchQuery, language: str) -> tuple[str, int]:
+        """Return the JSON text of the matching rows, newest first, and their number; ("", 0) when none matches."""
+        key = (query, language)
+        if key not in self._frames:
+            wanted = [row for row in self.rows if matches(query, row)]
+            text = ""
+            if wanted:
+                html = "".join(self._row_html(row, language) for row in reversed(wanted))
+                text = json.dumps({"type": "rows", "html": html, "last": self.position, "count": len(wanted)})
+            self._frames[key] = (text, len(wanted))
+        return self._frames[key]
+
+    def _row_html(self, row: EventRow, language: str) -> str:
+        key = (row.pk, language)
+        if key not in self._html:
+            self._html[key] = render_row(row, language)
+        return self._html[key]
+
+
+def render_row(row: EventRow, language: str) -> str:
+    """Return a row as lists show it, marked as new."""
+    with translation.override(language or None):
+        return render_to_string("tracking/_event_row.html", {"row": row, "is_new": True}).strip()
+
+
+class Watcher(Protocol):
+    """One socket; all its members are used in the event loop alone."""
+
+    query: SearchQuery
+    language: str
+
+    def push(self, batch: Batch) -> None:
+        """Take a batch; must not wait."""
+
+
+@dataclass(slots=True)
+class _Hole:
+    """Ids that were not there although younger ones were (PostgreSQL)."""
+
+    low: int
+    high: int
+    seen_at: float
+    newest_transaction: int  # pg_snapshot_xmax when it was seen
+
+
+@dataclass(slots=True)
+class Cursor:
+    """Reading position in the event table: everything up to `last` was returned, except what `holes` may still give."""
+
+    last: int = 0
+    holes: list[_Hole] = field(default_factory=list)
+
+    @classmethod
+    def at_end(cls) -> Cursor:
+        """Start behind the newest committed event."""
+        cursor = cls(last=newest_id())
+        if connection.vendor != "sqlite":
+            recent = TrackingEvent.objects.filter(pk__gt=cursor.last - _LOOK_BACK, pk__lte=cursor.last).order_by("pk")
+            cursor._note_holes(max(0, cursor.last - _LOOK_BACK), list(recent.values_list("pk", flat=True)))
+        return cursor
+
+    @property
+    def position(self) -> int:
+        """The id a client must go on from so that nothing is missed; it drops what it has (MTL-2)."""
+        return min([self.last, *(hole.low - 1 for hole in self.holes)])
+
+    def read(self, limit: int = BATCH) -> tuple[EventRow, ...]:
+        """Return the next events; () when there are none."""
+        if connection.vendor == "sqlite":
+            rows = after(self.last, limit=limit)
+            if rows:
+                self.last = rows[-1].pk
+            return rows
+        late = self._late()
+        fresh = TrackingEvent.objects.filter(pk__gt=self.last).select_related("message").order_by("pk")
+        found = list(fresh[:limit])
+        if found:
+            self._note_holes(self.last, [event.pk for event in found])
+            self.last = found[-1].pk
+        return rows_of([*late, *found])
+
+    def _late(self) -> list[TrackingEvent]:
+        """Return events that came into the holes; forget holes that nobody can fill any more."""
+        if not self.holes:
+            return []
+        # The snapshot is taken first: what it calls finished is visible to the look that follows.
+        oldest_running, _newest = _snapshot()
+        inside = Q()
+        for hole in self.holes:
+            inside |= Q(pk__gte=hole.low, pk__lte=hole.high)
+        found = list(TrackingEvent.objects.filter(inside).select_related("message").order_by("pk"))
+        old = time.monotonic() - _HOLE_SECONDS
+        arrived = [event.pk for event in found]
+        kept: list[_Hole] = []
+        for hole in self.holes:
+            if hole.seen_at < old and oldest_running >= hole.newest_transaction:
+                continue
+            kept.extend(_without(hole, arrived))
+        self.holes = kept[-_HOLES:]
+        return found
+
+    def _note_holes(self, last: int, keys: Sequence[int]) -> None:
+        missing = []
+        for key in keys:
+            if key > last + 1:
+                missing.append((last + 1, key - 1))
+            last = key
+        if missing:
+            _oldest, newest = _snapshot()
+            now = time.monotonic()
+            self.holes.extend(_Hole(low, high, now, newest) for low, high in missing)
+            self.holes = self.holes[-_HOLES:]
+
+
+def _without(hole: _Hole, keys: Iterable[int]) -> list[_Hole]:
+    """Return what is left of a hole when `keys`, ascending, have arrived."""
+    parts = []
+    low = hole.low
+    for key in keys:
+        if low <= key <= hole.high:
+            if key > low:
+                parts.append(_Hole(low, key - 1, hole.seen_at, hole.newest_transaction))
+            low = key + 1
+    if low <= hole.high:
+        parts.append(_Hole(low, hole.high, hole.seen_at, hole.newest_transaction))
+    return parts
+
+
+def _snapshot() -> tuple[int, int]:
+    """Return the oldest running transaction and the first one not yet begun (PostgreSQL)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_snapshot_xmin(s)::text, pg_snapshot_xmax(s)::text FROM pg_current_snapshot() AS s")
+        oldest, newest = cursor.fetchone()
+    return int(oldest), int(newest)
 
 
 class Tail:
-    """Reads the table while somebody watches."""
+    """Reads the table while somebody watches, in a thread of its own."""
 
     def __init__(self) -> None:
         self._watchers: set[Watcher] = set()
         self._task: asyncio.Task[None] | None = None
-        self._sent: deque[int] = deque(maxlen=_OVERLAP * 4)
 
     def join(self, watcher: Watcher) -> None:
         """Start with the first watcher."""
         self._watchers.add(watcher)
-        if self._task is None or self._task.done():
+        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     def leave(self, watcher: Watcher) -> None:
@@ -63,35 +216,41 @@ class Tail:
             self._task = None
 
     async def _run(self) -> None:
-        last = await sync_to_async(newest_id)()
-        self._sent.clear()
-        known = await sync_to_async(self._recent)(last)
-        self._sent.extend(known)
-        while True:
-            rows, last = await sync_to_async(self._read)(last)
-            if rows:
-                for watcher in list(self._watchers):
-                    watcher.push(rows)
-            if len(rows) < BATCH:
-                await asyncio.sleep(POLL_SECONDS)
+        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tail")
+        inside: Callable[..., asyncio.Future[object]] = partial(asyncio.get_running_loop().run_in_executor, thread)
+        cursor: Cursor | None = None
+        try:
+            while True:
+                wanted = {(watcher.query, watcher.language) for watcher in self._watchers}
+                read = partial(_read, cursor, wanted)
+                try:
+                    cursor, batch = await asyncio.get_running_loop().run_in_executor(thread, read)
+                except DatabaseError:
+                    logger.exception("the live stream cannot read the events")
+                    await inside(connection.close)
+                    await asyncio.sleep(_TROUBLE_SECONDS)
+                    continue
+                if batch is not None:
+                    for watcher in list(self._watchers):
+                        watcher.push(batch)
+                if batch is None or len(batch.rows) < BATCH:
+                    await asyncio.sleep(POLL_SECONDS)
+        finally:
+            thread.submit(connection.close)
+            thread.shutdown(wait=False)
 
-    def _recent(self, last: int) -> list[int]:
-        recent = TrackingEvent.objects.filter(pk__gt=last - _OVERLAP).order_by("pk")
-        return list(recent.values_list("pk", flat=True))
 
-    def _read(self, last: int) -> tuple[tuple[EventRow, ...], int]:
-        """Return new rows; on PostgreSQL an older id may become visible after a younger one."""
-        if connection.vendor == "sqlite":
-            rows = after(last, limit=BATCH)
-            return rows, rows[-1].pk if rows else last
-        seen = set(self._sent)
-        candidates = TrackingEvent.objects.filter(pk__gt=last - _OVERLAP).order_by("pk")
-        fresh = [pk for pk in candidates.values_list("pk", flat=True)[: _OVERLAP + BATCH] if pk not in seen][:BATCH]
-        if not fresh:
-            return (), last
-        events = TrackingEvent.objects.filter(pk__in=fresh).select_related("message").order_by("pk")
-        self._sent.extend(fresh)
-        return rows_of(list(events)), max(last, fresh[-1])
+def _read(cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]) -> tuple[Cursor, Batch | None]:
+    """Read one batch and encode it for everybody who watches now; runs in the tail's thread."""
+    if cursor is None:
+        return Cursor.at_end(), None
+    rows = cursor.read()
+    if not rows:
+        return cursor, None
+    batch = Batch(rows, position=cursor.position)
+    for query, language in wanted:
+        batch.frame(query, language)
+    return cursor, batch
 
 
 TAIL = Tail()

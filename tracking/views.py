@@ -1,66 +1,147 @@
-"""Pages of tracking: Live, Tracking, Message."""
+"""Pages of tracking: Live, Tracking with its exports, Message."""
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
 
+from auditlog.models import LogEntry
+from channels.db import database_sync_to_async
+from django.conf import settings
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
+from django.views.decorators.http import require_safe
 
 from fcweb.http import wants_partial
-from tracking import search, story, stream
-from tracking.forms import SearchForm
+from tracking import exchange_log, forms, search, story, stream
 from tracking.models import TrackedMessage
+from tracking.query import SearchQuery, parse
+from tracking.rows import EventRow
+from tracking.search import Listing
 
 _may_look = permission_required("tracking.view_trackingevent", raise_exception=True)
+_may_export = permission_required("tracking.export_trackingevent", raise_exception=True)
 _LIVE_START = 50
+_EVERYTHING = 2**62
+_Writer = Callable[[Sequence[EventRow]], str]
 
 
+@require_safe
 @_may_look
 def live(request: HttpRequest) -> HttpResponse:
     """Rows arrive by WebSocket; the newest fifty are there at once."""
     query_text = request.GET.get("q", "")
     newest = stream.newest_id()
-    query = search.parse(query_text, now=timezone.now())
-    rows = search.page(query, limit=_LIVE_START).rows
+    query = parse(query_text, now=timezone.now())
+    rows = search.page(query, now=timezone.now(), limit=_LIVE_START).rows
     return render(request, "tracking/live.html", {"rows": rows, "q": query_text, "last": newest, "query": query})
 
 
+@require_safe
 @_may_look
 def tracking(request: HttpRequest) -> HttpResponse:
     """Search; all state is in the URL."""
-    form = SearchForm(request.GET)
-    query = search.parse(request.GET.get("q", ""), now=timezone.now())
-    if form.is_valid():
-        query = form.merged(query)
-    found = search.page(query, older_than=request.GET.get("older", ""), newer_than=request.GET.get("newer", ""))
-    kept = {key: value for key, value in request.GET.items() if value and key not in {"older", "newer"}}
+    now = timezone.now()
+    asked = forms.read(request.GET, now=now)
+    listing = Listing.EVENTS if request.GET.get("list") == Listing.EVENTS else Listing.MESSAGES
+    older, newer = request.GET.get("older", ""), request.GET.get("newer", "")
+    found = search.page(asked.query, now=now, older_than=older, newer_than=newer, listing=listing)
     context = {
-        "form": form,
+        "form": forms.SearchForm(initial=request.GET.dict()),
+        "asked": asked,
         "page": found,
-        "query": query,
-        "is_everything": search.is_empty(query),
-        "newer_url": "?" + urlencode(kept | {"newer": found.newer}) if found.newer else "",
-        "older_url": "?" + urlencode(kept | {"older": found.older}) if found.older else "",
+        "listing": listing,
+        "is_everything": asked.query.is_empty,
+        "oldest": search.oldest() if _asks_before_retention(asked.query, found) else None,
+        "tracking_days": settings.FCWEB_TRACKING_DAYS,
+        "newer_url": forms.url(request.GET, newer=found.newer) if found.newer else "",
+        "older_url": forms.url(request.GET, older=found.older) if found.older else "",
+        "messages_url": forms.url(request.GET, list=""),
+        "events_url": forms.url(request.GET, list="event"),
+        "periods": [(name, label, forms.url(request.GET, period=name)) for name, (_s, label) in forms.PERIODS.items()],
+        "period": request.GET.get("period", ""),
+        "export_query": forms.url(request.GET, list=""),
     }
     return render(request, "tracking/_results.html" if wants_partial(request) else "tracking/search.html", context)
 
 
+def _asks_before_retention(query: SearchQuery, found: search.Page) -> bool:
+    """Tell whether a page may be empty or short because events were forgotten (MTX-7)."""
+    if found.rows and found.older:
+        return False
+    oldest = search.oldest()
+    times = [moment for moment in (query.start, query.end) if moment]
+    return oldest is not None and any(moment < oldest for moment in times)
+
+
+@require_safe
+@_may_look
+@_may_export
+def export(request: HttpRequest, form: str) -> StreamingHttpResponse:
+    """Stream every event of a query as Exchange's CSV or as JSON lines; the export is audited (MTP-5, MTS-21)."""
+    writers: dict[str, tuple[_Writer, _Writer, str]] = {
+        "csv": (_csv_header, _csv_lines, "text/csv; charset=utf-8"),
+        "jsonl": (_no_header, _json_lines, "application/jsonl; charset=utf-8"),
+    }
+    if form not in writers:
+        raise Http404
+    begin, write, content_type = writers[form]
+    query = forms.read(request.GET, now=timezone.now()).query
+    changes = {"export": ["", request.GET.urlencode()[:1000]]}
+    LogEntry.objects.log_create(request.user, force_log=True, action=LogEntry.Action.ACCESS, changes=changes)
+    response = StreamingHttpResponse(_batches(query, begin, write), content_type=content_type)
+    name = f"fcweb-{timezone.now():%Y%m%d%H%M}.{form}"
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+async def _batches(query: SearchQuery, begin: _Writer, write: _Writer) -> AsyncIterator[str]:
+    """Yield the text of one batch after another; no more than one is in memory."""
+    batches = search.walk(query, now=timezone.now(), limit=_EVERYTHING)
+    rows = await database_sync_to_async(next)(batches, ())
+    yield begin(rows)
+    while rows:
+        yield write(rows)
+        rows = await database_sync_to_async(next)(batches, ())
+
+
+def _csv_header(rows: Sequence[EventRow]) -> str:
+    return exchange_log.header(rows[0].at if rows else timezone.now())
+
+
+def _csv_lines(rows: Sequence[EventRow]) -> str:
+    return "".join(line for row in rows for line in exchange_log.lines(row))
+
+
+def _no_header(rows: Sequence[EventRow]) -> str:
+    return ""
+
+
+def _json_lines(rows: Sequence[EventRow]) -> str:
+    return "".join(json.dumps(exchange_log.fields(row), ensure_ascii=False) + "\n" for row in rows)
+
+
+@require_safe
 @_may_look
 def message(request: HttpRequest, pk: int) -> HttpResponse:
-    """One message: state, story, recipients, facts, raw rows."""
+    """One message: state, story, recipients, facts, notices, raw rows."""
     tracked = get_object_or_404(TrackedMessage, pk=pk)
     told = story.steps(tracked)
-    references = {step.event.reference for step in told if step.event.reference}
-    related = TrackedMessage.objects.filter(message_id__in=references).exclude(pk=pk)[:20]
     context = {
         "tracked": tracked,
         "steps": told,
         "answer": story.answer(tracked),
+        "next_attempt": story.next_attempt(tracked, told, now=timezone.now()),
         "outcomes": story.outcomes(told),
-        "related": related,
+        "file_names": story.file_names(told),
+        "related": story.related(tracked, told),
+        "raw": [
+            (step.row, exchange_log.fields(step.row), "".join(exchange_log.lines(step.row)).rstrip()) for step in told
+        ],
+        "is_panel": wants_partial(request),
     }
     template = "tracking/_message.html" if wants_partial(request) else "tracking/message.html"
     return render(request, template, context)

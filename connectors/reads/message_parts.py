@@ -1,0 +1,112 @@
+"""Message parts: what the transport knows of a tracked message: where it waits, how it is routed, its content."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from connectors import routing_table, spool
+from connectors.choices import ItemState, QueueStatus
+from connectors.conf import TransportConfig
+from connectors.errors import FcwebError
+from connectors.mail.address import AddressSyntaxError, parse_typed
+from connectors.mail.imcea import ImceaError
+from connectors.models import Message, QueueItem
+from connectors.reads import route
+
+EXPLAINED = 5  # recipients whose route is told in a sentence
+_SHOWN_BYTES = 64 * 1024
+_OPEN = (ItemState.READY, ItemState.STAGING, ItemState.STAGED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """One copy that waits, and when it is tried next."""
+
+    queue_pk: int
+    queue: str
+    status: str
+    last_error: str
+    entered_at: datetime
+    attempts: int
+    next_retry_at: datetime | None  # None: as soon as a worker is free, or when the queue is resumed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routed:
+    """How one recipient would be routed now."""
+
+    address: str
+    tone: str
+    answer: str
+    final: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """The beginning of a message as text: header and body, and what was left out."""
+
+    header: str
+    body: str
+    is_cut: bool
+    size: int
+
+
+def message_of(tracked: int) -> Message | None:
+    """Return the message behind a tracked one; None when it never entered a queue or was swept."""
+    return Message.objects.filter(tracked_id=tracked).select_related("node").order_by("-pk").first()
+
+
+def waiting(message: Message) -> list[Waiting]:
+    """Return the copies that are not finished."""
+    items = QueueItem.objects.filter(message=message, state__in=_OPEN).select_related("queue").order_by("pk")
+    return [
+        Waiting(
+            queue_pk=item.queue.pk,
+            queue=item.queue.connector_name or item.queue.next_hop_domain,
+            status=item.queue.status,
+            last_error=item.queue.last_error,
+            entered_at=item.entered_at,
+            attempts=item.attempts,
+            next_retry_at=item.queue.next_retry_at if item.queue.status == QueueStatus.RETRY else None,
+        )
+        for item in items
+    ]
+
+
+def routes(message: Message) -> tuple[list[Routed], int]:
+    """Return how the first recipients would be routed by the configuration in force, and how many were left out."""
+    recipients = message.recipients.order_by("pk").values_list("address", flat=True)
+    told = [_routed(address, message.size) for address in recipients[:EXPLAINED]]
+    return [one for one in told if one], max(0, recipients.count() - EXPLAINED)
+
+
+def _routed(address: str, size: int) -> Routed | None:
+    try:
+        explained = route.explain(parse_typed(address), size=size)
+    except (AddressSyntaxError, ImceaError):
+        return None
+    return Routed(address=address, tone=explained.tone, answer=explained.answer, final=explained.resolution.final)
+
+
+def is_here(message: Message) -> bool:
+    """Tell whether this server holds the message's content."""
+    try:
+        return routing_table.local_node().pk == message.node_id
+    except FcwebError:
+        return False
+
+
+def read_content(message: Message, config: TransportConfig) -> Content | None:
+    """Return the beginning of the content; None when the spool no longer has it. Bytes no text are replaced."""
+    try:
+        data = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + _SHOWN_BYTES)
+    except FileNotFoundError:
+        return None
+    shown = data[message.content_offset :]
+    header, _blank, body = shown.partition(b"\r\n\r\n")
+    return Content(header=_text(header), body=_text(body), is_cut=message.size > len(shown), size=message.size)
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\0", "\ufffd")

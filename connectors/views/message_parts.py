@@ -1,0 +1,58 @@
+"""Parts of the Message page that only the transport knows; tracking's page loads them by URL (ADR message page parts)."""
+
+from __future__ import annotations
+
+from auditlog.models import LogEntry
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from connectors.conf import transport_config
+from connectors.models import Message
+from connectors.reads import message_parts as reads
+from connectors.views.guards import may, needs_setup
+from fcweb.http import wants_partial
+
+
+@require_safe
+@may("tracking.view_trackingevent")
+@needs_setup
+def delivery(request: HttpRequest, tracked: int) -> HttpResponse:
+    """Show where the message waits and, to those who may see connectors, how its recipients are routed."""
+    message = reads.message_of(tracked)
+    user = request.user
+    routes, more = reads.routes(message) if message and user.has_perm("connectors.view_connector") else ([], 0)
+    context = {
+        "tracked": tracked,
+        "message": message,
+        "waiting": reads.waiting(message) if message and user.has_perm("connectors.view_queue") else [],
+        "routes": routes,
+        "more": more,
+        "may_read": user.has_perm("connectors.view_content"),
+    }
+    part = "connectors/_message_delivery.html"
+    template = part if wants_partial(request) else "connectors/message_part.html"
+    return render(request, template, context | {"part": part})
+
+
+@require_safe
+@may("tracking.view_trackingevent")
+@may("connectors.view_content")
+@needs_setup
+def content(request: HttpRequest, tracked: int) -> HttpResponse:
+    """Show header and body; each reading is audited."""
+    message = reads.message_of(tracked)
+    if message is None:
+        raise Http404
+    is_here = reads.is_here(message)
+    shown = reads.read_content(message, transport_config()) if is_here else None
+    if shown is not None:
+        _audit(message)
+    context = {"tracked": tracked, "message": message, "content": shown, "is_here": is_here}
+    part = "connectors/_message_content.html"
+    template = part if wants_partial(request) else "connectors/message_part.html"
+    return render(request, template, context | {"part": part})
+
+
+def _audit(message: Message) -> None:
+    LogEntry.objects.log_create(message, force_log=True, action=LogEntry.Action.ACCESS)
