@@ -12,7 +12,4 @@ class TrackingConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks and the lookups."""
-        from tracking import checks, lookups
-
-        assert checks
-        assert lookups
+        from tracking import checks, lookups  # noqa: F401 (registered by being imported)

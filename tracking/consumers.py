@@ -72,13 +72,12 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
             await self._catch_up(last if isinstance(last, int) and 0 < last < 2**62 else 0)
             self.tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self._recheck())]
 
-    @classmethod
-    async def decode_json(cls, text_data: str) -> Any:  # Any: what a browser may send
-        """Read a frame; what is no JSON is nothing."""
+    async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
+        """Take a frame; what is no JSON is nothing. Any: channels' signature."""
         try:
-            return json.loads(text_data)
+            await self.receive_json(json.loads(text_data or ""))
         except ValueError:
-            return None
+            return
 
     async def disconnect(self, code: int) -> None:
         stream.TAIL.leave(self)
@@ -147,6 +146,9 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         """Close the socket when the right to look is taken away (MTL-5)."""
         while True:
             await asyncio.sleep(self.recheck_seconds)
+            if not self.pending and self.lost_from is None:
+                # A quiet filter, too, moves on: a reconnect then asks for little.
+                await self.send_json({"type": "state", "state": "live", "last": self.newest})
             if not await self._permitted():
                 await self.close(code=FORBIDDEN)
                 return

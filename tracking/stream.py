@@ -13,7 +13,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
@@ -217,17 +217,17 @@ class Tail:
 
     async def _run(self) -> None:
         thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tail")
-        inside: Callable[..., asyncio.Future[object]] = partial(asyncio.get_running_loop().run_in_executor, thread)
+        loop = asyncio.get_running_loop()
         cursor: Cursor | None = None
         try:
             while True:
                 wanted = {(watcher.query, watcher.language) for watcher in self._watchers}
                 read = partial(_read, cursor, wanted)
                 try:
-                    cursor, batch = await asyncio.get_running_loop().run_in_executor(thread, read)
+                    cursor, batch = await loop.run_in_executor(thread, read)
                 except DatabaseError:
                     logger.exception("the live stream cannot read the events")
-                    await inside(connection.close)
+                    await loop.run_in_executor(thread, _hang_up)
                     await asyncio.sleep(_TROUBLE_SECONDS)
                     continue
                 if batch is not None:
@@ -236,8 +236,13 @@ class Tail:
                 if batch is None or len(batch.rows) < BATCH:
                     await asyncio.sleep(POLL_SECONDS)
         finally:
-            thread.submit(connection.close)
+            thread.submit(_hang_up)
             thread.shutdown(wait=False)
+
+
+def _hang_up() -> None:
+    """Close this thread's connection; `connection` names another one in each thread."""
+    connection.close()
 
 
 def _read(cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]) -> tuple[Cursor, Batch | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime, timedelta
 
 from auditlog.models import LogEntry
 from channels.db import database_sync_to_async
@@ -54,7 +55,7 @@ def tracking(request: HttpRequest) -> HttpResponse:
         "page": found,
         "listing": listing,
         "is_everything": asked.query.is_empty,
-        "oldest": search.oldest() if _asks_before_retention(asked.query, found) else None,
+        "oldest": _oldest_if_asked_before(asked.query, found, now=now),
         "tracking_days": settings.FCWEB_TRACKING_DAYS,
         "newer_url": forms.url(request.GET, newer=found.newer) if found.newer else "",
         "older_url": forms.url(request.GET, older=found.older) if found.older else "",
@@ -67,13 +68,14 @@ def tracking(request: HttpRequest) -> HttpResponse:
     return render(request, "tracking/_results.html" if wants_partial(request) else "tracking/search.html", context)
 
 
-def _asks_before_retention(query: SearchQuery, found: search.Page) -> bool:
-    """Tell whether a page may be empty or short because events were forgotten (MTX-7)."""
-    if found.rows and found.older:
-        return False
-    oldest = search.oldest()
+def _oldest_if_asked_before(query: SearchQuery, found: search.Page, *, now: datetime) -> datetime | None:
+    """Return the oldest time kept when a page may be short because events were forgotten (MTX-7)."""
+    days = settings.FCWEB_TRACKING_DAYS
     times = [moment for moment in (query.start, query.end) if moment]
-    return oldest is not None and any(moment < oldest for moment in times)
+    if not days or not times or found.older or min(times) > now - timedelta(days=days):
+        return None
+    oldest = search.oldest()
+    return oldest if oldest and min(times) < oldest else None
 
 
 @require_safe

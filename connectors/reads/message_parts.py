@@ -39,7 +39,6 @@ class Routed:
     address: str
     tone: str
     answer: str
-    final: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +85,7 @@ def _routed(address: str, size: int) -> Routed | None:
         explained = route.explain(parse_typed(address), size=size)
     except (AddressSyntaxError, ImceaError):
         return None
-    return Routed(address=address, tone=explained.tone, answer=explained.answer, final=explained.resolution.final)
+    return Routed(address=address, tone=explained.tone, answer=explained.answer)
 
 
 def is_here(message: Message) -> bool:

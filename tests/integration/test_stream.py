@@ -1,0 +1,491 @@
+"""The live stream: sockets in process, a real server with real sockets, another process that writes, PostgreSQL's order."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from asgiref.sync import sync_to_async
+from asgiref.testing import ApplicationCommunicator
+from django.conf import settings
+from django.contrib.auth.models import Permission
+from django.db import connection, connections, transaction
+from django.test import Client
+from django.utils import timezone
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from fcweb.asgi import application
+from tests.integration.test_search import add
+from tracking import stream
+from tracking.consumers import FORBIDDEN, LiveConsumer
+from tracking.models import TrackingEvent
+from tracking.query import parse
+from tracking.rows import rows_of
+
+ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def make_watcher(name="desk", *, may=True):
+    from django.contrib.auth import get_user_model
+
+    user = get_user_model().objects.create_user(name, password="x")
+    if may:
+        user.user_permissions.add(Permission.objects.get(codename="view_trackingevent"))
+    return user
+
+
+def session_cookie(user):
+    client = Client()
+    client.force_login(user)
+    return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
+
+
+def at(subject="", **more):
+    return add(subject=subject, at=timezone.now(), **more)
+
+
+class Socket:
+    """A socket against the consumer or the whole application, in this process."""
+
+    def __init__(self, user=None, *, app=None, cookie="", origin="http://localhost"):
+        headers = [(b"origin", origin.encode()), (b"host", b"localhost")]
+        if cookie:
+            headers.append((b"cookie", cookie.encode()))
+        scope = {"type": "websocket", "path": "/ws/live/", "headers": headers, "query_string": b"", "subprotocols": []}
+        if user is not None:
+            scope["user"] = user
+        self.communicator = ApplicationCommunicator(app or LiveConsumer.as_asgi(), scope)
+
+    async def __aenter__(self):
+        await self.communicator.send_input({"type": "websocket.connect"})
+        answer = await self.communicator.receive_output(timeout=5)
+        self.accepted = answer["type"] == "websocket.accept"
+        return self
+
+    async def __aexit__(self, *_error):
+        await self.communicator.send_input({"type": "websocket.disconnect", "code": 1000})
+        await self.communicator.wait(timeout=5)
+
+    async def ask(self, **content):
+        await self.text(json.dumps(content))
+
+    async def text(self, text):
+        await self.communicator.send_input({"type": "websocket.receive", "text": text})
+
+    async def any_frame(self, timeout=3):
+        return json.loads((await self.communicator.receive_output(timeout=timeout))["text"])
+
+    async def frame(self, kind, timeout=3):
+        """Return the next frame of a kind; others before it are passed over."""
+        while True:
+            found = await self.any_frame(timeout)
+            if found["type"] == kind:
+                return found
+
+    async def started(self, **content):
+        await self.ask(**content)
+        await self.frame("state")
+        await asyncio.sleep(0.15)  # the tail finds the end of the table
+
+
+# ---- who may ----
+
+
+@pytest.mark.rule("MTL-5", "MTP-5")
+async def test_anonymous_permissionless_and_foreign_sockets_are_refused():
+    nobody = await sync_to_async(make_watcher)("nobody", may=False)
+    desk = await sync_to_async(make_watcher)("desk")
+    good, bare = await sync_to_async(session_cookie)(desk), await sync_to_async(session_cookie)(nobody)
+
+    for cookie, origin, accepted in (
+        ("", "http://localhost", False),
+        (bare, "http://localhost", False),
+        (good, "http://localhost", True),
+    ):
+        async with Socket(app=application, cookie=cookie, origin=origin) as opened:
+            assert opened.accepted is accepted, (cookie, origin)
+
+
+async def test_a_foreign_origin_is_refused(settings):
+    from channels.auth import AuthMiddlewareStack
+    from channels.routing import URLRouter
+    from channels.security.websocket import OriginValidator
+
+    from tracking.websocket_urls import websocket_urlpatterns
+
+    cookie = await sync_to_async(lambda: session_cookie(make_watcher()))()
+    inside = AuthMiddlewareStack(URLRouter(websocket_urlpatterns))
+    for origin, accepted in (("http://evil.test", False), ("http://localhost", True)):
+        async with Socket(app=OriginValidator(inside, ["localhost"]), cookie=cookie, origin=origin) as opened:
+            assert opened.accepted is accepted
+
+
+@pytest.mark.rule("MTL-5")
+async def test_a_right_taken_away_closes_the_socket():
+    user = await sync_to_async(make_watcher)()
+
+    class Watchful(LiveConsumer):
+        recheck_seconds = 0.1
+
+    async with Socket(user, app=Watchful.as_asgi()) as opened:
+        await opened.started(q="", last=0)
+        await sync_to_async(user.user_permissions.clear)()
+
+        while (output := await opened.communicator.receive_output(timeout=3))["type"] != "websocket.close":
+            pass
+        assert output["code"] == FORBIDDEN
+
+
+# ---- what arrives ----
+
+
+@pytest.mark.rule("MTL-1", "MTL-2", "MTL-4")
+async def test_rows_arrive_in_the_language_and_filter_asked_for():
+    user = await sync_to_async(make_watcher)()
+    async with Socket(user) as plain, Socket(user) as filtered:
+        await plain.started(q="", last=0, language="en")
+        await filtered.started(q="-subject:other", last=0, language="fr")
+
+        await sync_to_async(at)("other")
+        await sync_to_async(at)("Devis")
+
+        first = await plain.frame("rows")
+        rest = first["html"] + ("" if first["count"] == 2 else (await plain.frame("rows"))["html"])
+        wanted = await filtered.frame("rows")
+    assert "other" in rest and "Devis" in rest and 'data-label="Sender"' in rest
+    assert "Devis" in wanted["html"] and "other" not in wanted["html"]
+    assert 'data-label="Expéditeur"' in wanted["html"]
+
+
+@pytest.mark.rule("MTL-1")
+async def test_a_filter_changed_while_running_replaces_what_is_shown():
+    user = await sync_to_async(make_watcher)()
+    await sync_to_async(at)("Devis old")
+    async with Socket(user) as opened:
+        await opened.started(q="subject:other", last=0)
+        await opened.ask(q="subject:devis size:big", last=0)
+        changed = await opened.frame("filter")
+        await sync_to_async(at)("other new")
+        await sync_to_async(at)("Devis new")
+        rows = await opened.frame("rows")
+
+    assert "Devis old" in changed["html"]
+    assert changed["wrong"] == ["size:big"]
+    assert "Devis new" in rows["html"] and "other" not in rows["html"]
+
+
+@pytest.mark.rule("MTL-1")
+async def test_a_client_that_reconnects_gets_what_it_missed():
+    user = await sync_to_async(make_watcher)()
+    await sync_to_async(at)("seen")
+    last = await sync_to_async(stream.newest_id)()
+    for name in ("missed 1", "missed 2"):
+        await sync_to_async(at)(name)
+
+    async with Socket(user) as opened:
+        await opened.ask(q="", last=last)
+        rows = await opened.frame("rows")
+        state = await opened.frame("state")
+
+    assert rows["count"] == 2
+    assert rows["html"].index("missed 2") < rows["html"].index("missed 1")
+    assert "seen" not in rows["html"]
+    assert state["last"] == last + 2
+
+
+@pytest.mark.rule("MTL-3")
+async def test_a_long_absence_is_answered_with_a_gap_frame(monkeypatch):
+    monkeypatch.setattr(stream, "GAP_ROWS", 3)
+    user = await sync_to_async(make_watcher)()
+    for number in range(6):
+        await sync_to_async(at)(str(number))
+    newest = await sync_to_async(stream.newest_id)()
+
+    async with Socket(user) as opened:
+        await opened.ask(q="", last=newest - 5)
+        gap = await opened.frame("gap")
+
+    assert (gap["from"], gap["to"]) == (newest - 5, newest)
+
+
+@pytest.mark.rule("MTL-3")
+async def test_a_slow_client_gets_a_gap_never_silence():
+    """The consumer's writer is held up, as a full network buffer would; the bounded buffer overflows meanwhile."""
+    user = await sync_to_async(make_watcher)()
+    held = asyncio.Event()
+
+    class Slow(LiveConsumer):
+        buffer_rows = 3
+
+        async def send(self, text_data=None, bytes_data=None, close=False):
+            if text_data and '"rows"' in text_data:
+                await held.wait()
+            await super().send(text_data=text_data, bytes_data=bytes_data, close=close)
+
+    async with Socket(user, app=Slow.as_asgi()) as opened:
+        await opened.started(q="", last=0)
+        for number in range(12):
+            await sync_to_async(at)(f"n{number}")
+            await asyncio.sleep(0.06)
+        held.set()
+        kinds, shown = [], ""
+        while "n11" not in shown:
+            found = await opened.any_frame()
+            kinds.append(found["type"])
+            shown += found.get("html", "")
+
+    assert "gap" in kinds
+    assert "n5<" not in shown
+
+
+async def test_what_is_no_filter_is_ignored():
+    user = await sync_to_async(make_watcher)()
+    async with Socket(user) as opened:
+        for junk in ("", "no json", "[]", '"x"', "3", '{"q": 5, "last": "x", "language": 7}'):
+            await opened.text(junk)
+        assert (await opened.frame("state"))["state"] == "live"
+
+
+@pytest.mark.rule("MTL-2")
+async def test_rows_are_rendered_once_for_all_watchers_of_one_language(monkeypatch):
+    rendered = []
+    render = stream.render_row
+    monkeypatch.setattr(stream, "render_row", lambda row, language: rendered.append(row.pk) or render(row, language))
+    user = await sync_to_async(make_watcher)()
+    sockets = [Socket(user) for _number in range(20)]
+    for opened in sockets:
+        await opened.__aenter__()
+        await opened.ask(q="", last=0, language="en")
+        await opened.frame("state")
+    await asyncio.sleep(0.2)
+
+    await sync_to_async(at)("once")
+    for opened in sockets:
+        assert "once" in (await opened.frame("rows"))["html"]
+        await opened.__aexit__()
+
+    assert len(rendered) == 1
+
+
+async def test_the_stream_survives_trouble_with_the_database(monkeypatch):
+    from django.db import OperationalError
+
+    user = await sync_to_async(make_watcher)()
+    read = stream.Cursor.read
+    failures = [OperationalError("gone"), OperationalError("gone")]
+    monkeypatch.setattr(stream, "_TROUBLE_SECONDS", 0.05)
+
+    def flaky(self, *args):
+        if failures:
+            raise failures.pop()
+        return read(self, *args)
+
+    monkeypatch.setattr(stream.Cursor, "read", flaky)
+    async with Socket(user) as opened:
+        await opened.started(q="", last=0)
+        await sync_to_async(at)("after the trouble")
+
+        assert "after the trouble" in (await opened.frame("rows"))["html"]
+    assert failures == []
+
+
+# ---- order of commits ----
+
+
+def in_thread(work):
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread
+
+
+@pytest.mark.rule("MTL-2", "MTL-4")
+def test_an_older_id_committed_late_is_not_lost():
+    """Two real connections: the first takes its ids, the second commits younger ones, then the first commits."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer: ids are committed in order")
+    at("before")
+    cursor = stream.Cursor.at_end()
+    taken, may_commit = threading.Event(), threading.Event()
+
+    def late():
+        try:
+            with transaction.atomic():
+                for number in range(700):
+                    add(subject=f"late {number}", at=timezone.now())
+                taken.set()
+                may_commit.wait(10)
+        finally:
+            connections.close_all()
+
+    thread = in_thread(late)
+    assert taken.wait(30)
+    # Another sender and event: writers of the same roll-up row or new address wait for each other.
+    at("early", sender="other@x.test", event="SEND")
+    first = cursor.read()
+    position = cursor.position
+    may_commit.set()
+    thread.join()
+    rest = [row for _round in range(20) for row in cursor.read()]
+
+    assert [row.subject for row in first] == ["early"]
+    assert sorted(row.subject for row in rest) == sorted(f"late {number}" for number in range(700))
+    assert position < min(row.pk for row in rest), "a client that reconnects from here gets the late rows too"
+    assert cursor.read() == ()
+
+
+def test_ids_in_flight_when_the_tail_starts_are_found_too():
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer: ids are committed in order")
+    at("before")
+    taken, may_commit = threading.Event(), threading.Event()
+
+    def late():
+        try:
+            with transaction.atomic():
+                add(subject="late", at=timezone.now())
+                taken.set()
+                may_commit.wait(10)
+        finally:
+            connections.close_all()
+
+    thread = in_thread(late)
+    assert taken.wait(10)
+    # Another sender and event: writers of the same roll-up row or new address wait for each other.
+    at("early", sender="other@x.test", event="SEND")
+    cursor = stream.Cursor.at_end()
+    may_commit.set()
+    thread.join()
+
+    assert [row.subject for row in cursor.read()] == ["late"]
+
+
+def test_ids_that_were_rolled_back_are_forgotten(monkeypatch):
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite gives rolled-back ids again")
+    monkeypatch.setattr(stream, "_HOLE_SECONDS", 0.0)
+    at("before")
+    cursor = stream.Cursor.at_end()
+    with transaction.atomic():
+        add(subject="never", at=timezone.now())
+        transaction.set_rollback(True)
+    at("after")
+
+    assert [row.subject for row in cursor.read()] == ["after"]
+    assert cursor.holes
+    time.sleep(0.01)
+    cursor.read()
+    assert cursor.holes == []
+
+
+def test_a_batch_is_encoded_once_a_filter_and_language():
+    at("Devis")
+    batch = stream.Batch(rows_of(list(TrackingEvent.objects.select_related("message"))), position=1)
+    query = parse("devis", now=timezone.now())
+
+    first, again = batch.frame(query, "en"), batch.frame(parse("devis", now=timezone.now()), "en")
+
+    assert first[0] is again[0]
+    assert batch.frame(parse("nothing", now=timezone.now()), "en") == ("", 0)
+    assert json.loads(first[0])["count"] == 1
+
+
+# ---- a real server, real sockets, another process ----
+
+
+@pytest.fixture
+def served(tmp_path):
+    """The web as `serve` runs it, on a free port with a data directory of its own: (address, environment, cookie)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = {key: value for key, value in os.environ.items() if not key.startswith(("FCWEB_", "DJANGO_"))}
+    env |= {"FCWEB_DATA_DIR": str(tmp_path / "data"), "FCWEB_NODE": "node.test", "FCWEB_DEBUG": "1"}
+
+    def run(*code):
+        done = subprocess.run([sys.executable, *code], cwd=ROOT, env=env, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    run("manage.py", "setup")
+    cookie = run(
+        "manage.py",
+        "shell",
+        "-v0",
+        "-c",
+        "from django.test import Client; from django.contrib.auth.models import User; c = Client();"
+        "c.force_login(User.objects.get()); print(c.cookies['sessionid'].value)",
+    ).split()[-1]
+    command = [sys.executable, "-m", "uvicorn", "fcweb.asgi:application", "--port", str(port), "--log-level", "warning"]
+    server = subprocess.Popen(command, cwd=ROOT, env=env | {"DJANGO_SETTINGS_MODULE": "fcweb.settings"})
+    for _attempt in range(100):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.1)
+    yield f"127.0.0.1:{port}", env, f"sessionid={cookie}"
+    server.terminate()
+    server.wait(20)
+
+
+WRITER = """
+import sys, time
+from django.utils import timezone
+from django.db import transaction
+from tracking import record
+for line in sys.stdin:
+    with transaction.atomic():
+        now = timezone.now()
+        (pk,) = record.open_messages([record.NewMessage(internal_message_id=None, network_message_id=None,
+            message_id="<a@x>", sender="a@x.test", return_path="", subject=line.strip(), size=1, directionality="",
+            source="PICKUP", recipients=1, at=now)])
+        record.save([record.receive(pk, at=now, source="PICKUP", server="s", context="f", recipients=[("b@x", "To")])])
+    print(time.time(), flush=True)
+"""
+
+
+@pytest.mark.rule("MTL-1", "MTL-4", "MTL-5")
+async def test_rows_of_another_process_reach_real_sockets_within_a_second(served):
+    address, env, cookie = served
+    url, origin = f"ws://{address}/ws/live/", f"http://{address}"
+    for headers, sent_origin in (({}, origin), ({"Cookie": cookie}, "http://evil.test")):
+        with pytest.raises(InvalidStatus):
+            await connect(url, additional_headers=headers, origin=sent_origin)
+
+    writer = subprocess.Popen(
+        [sys.executable, "manage.py", "shell", "-v0", "-c", WRITER.replace("sys.stdin", "open(0)")],
+        cwd=ROOT,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    tabs = [await connect(url, additional_headers={"Cookie": cookie}, origin=origin) for _tab in range(3)]
+    for tab in tabs:
+        await tab.send(json.dumps({"q": "", "last": 0, "language": "en"}))
+        assert json.loads(await asyncio.wait_for(tab.recv(), 5))["type"] == "state"
+    waits = []
+    for number in range(5):
+        writer.stdin.write(f"cron {number}\n")
+        writer.stdin.flush()
+        for tab in tabs:
+            found = {"type": ""}
+            while found["type"] != "rows":
+                found = json.loads(await asyncio.wait_for(tab.recv(), 10))
+            assert f"cron {number}" in found["html"]
+        received = time.time()
+        waits.append(received - float((await asyncio.to_thread(writer.stdout.readline)).strip()))
+    writer.stdin.close()
+    writer.wait(10)
+    for tab in tabs:
+        await tab.close()
+
+    assert max(waits) < 1.0, waits
