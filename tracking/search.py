@@ -94,12 +94,14 @@ def page(
         # The plain bound lets the index find the place; the pair decides among events of one instant.
         events = events.filter(Q(at__gte=at) if ascending else Q(at__lte=at)).filter(beyond)
     ordered = events.order_by("at", "pk") if ascending else events.order_by("-at", "-pk")
-    found = list(ordered[: limit + 1])
-    more = len(found) > limit
-    found = found[:limit]
+    # Keys first: the database sorts narrow rows, and reads messages only where a condition needs them.
+    keys = list(ordered.values_list("pk", flat=True)[: limit + 1])
+    more = len(keys) > limit
+    keys = keys[:limit]
     if ascending:
-        found.reverse()
-    rows = rows_of(found)
+        keys.reverse()
+    found = TrackingEvent.objects.select_related("message").in_bulk(keys)
+    rows = rows_of([found[key] for key in keys if key in found])
     has_newer = bool(rows) and (more if ascending else edge is not None)
     has_older = bool(rows) and (edge is not None if ascending else more)
     return Page(
@@ -148,7 +150,7 @@ def planned(query: SearchQuery, *, now: datetime, is_bounded: bool = True) -> Pl
             query = replace(query, start=scan_from)
     if connection.vendor == "postgresql" and query.start is None:
         query = replace(query, start=oldest())  # a time bound lets partitions be left out
-    events = _conditioned(query).select_related("message")
+    events = _conditioned(query)
     if driver is not None:
         events = events.filter(driver)
     shown_scan_from = scan_from if scan else None
