@@ -11,6 +11,7 @@ import errno
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -110,6 +111,12 @@ def unlink_all(paths: Iterable[str | Path]) -> int:
         try:
             os.unlink(path)
             removed += 1
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
     return removed
+
+
+def clean_up(paths: Iterable[str | Path]) -> None:
+    """Remove files of an attempt that failed, as far as the same trouble lets it; the rest is swept at start."""
+    with suppress(OSError):
+        unlink_all(paths)

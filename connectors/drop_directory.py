@@ -55,15 +55,15 @@ def effective_path(connector: ForeignConnector, node: Node) -> Path:
     Rules: FC-10 to FC-12, FC-E8, FC-E9, DR-1 to DR-5, DR-10.
     """
     name = connector.drop_directory or connector.name
-    path = _absolute(name, node) if name.startswith("/") else _below_root(name, node)
-    encoded = os.fsencode(path)
+    is_absolute = name.startswith("/")
+    encoded = os.fsencode(name if is_absolute else root(node) / name)
     if max(map(len, encoded.split(b"/"))) > _LONGEST_NAME or len(encoded) + _FILE_NAME > _LONGEST_PATH:
         raise ConfigurationError(
             _("The path of the drop directory is too long: 255 bytes a name, 4096 bytes in all."),
             code="DROP_PATH_UNSAFE",
             rule="FC-16",
         )
-    return path
+    return _absolute(name, node) if is_absolute else _below_root(name, node)
 
 
 def _absolute(name: str, node: Node) -> Path:

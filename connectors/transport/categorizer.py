@@ -15,20 +15,19 @@ from typing import NamedTuple
 from django.db import transaction
 from django.db.models import Count
 
-from connectors import routing_table, spool
+from connectors import routing_table
 from connectors.choices import MessageState, RecipientState, ReportDue
 from connectors.conf import transport_config
-from connectors.mail import replay_format
 from connectors.mail.xtext import xtext_encode
 from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node
 from connectors.transport import queue
+from connectors.transport.original_size import routing_size
 from connectors.transport.routing import NextHop, Resolution, RoutingTable, Verdict, resolve, travels_alone
 from fcweb import bulk
 from tracking import record
 
 _REROUTE_BATCH = 500
 TOO_MANY_RECIPIENTS = "550 5.5.3 RESOLVER.ADR.RecipLimit; too many recipients"
-_HEAD_BYTES = 256 * 1024
 
 
 def run_once(node: Node, *, limit: int, now: datetime) -> int:
@@ -195,12 +194,10 @@ def _original_sizes(messages: dict[int, _Submitted]) -> dict[int, int]:
     if not trusted:
         return {}
     found = {}
+    spool_dir = transport_config().spool_dir
     places = Message.objects.filter(pk__in=trusted).values_list("pk", "size", "spool_name", "content_offset")
     for pk, size, spool_name, offset in places:
-        raw = spool.read_head(transport_config().spool_dir, spool_name, offset + _HEAD_BYTES)
-        original = replay_format.original_size(raw[offset:])
-        if original is not None:
-            found[pk] = min(original, size)
+        found[pk] = routing_size(spool_dir, spool_name=spool_name, offset=offset, size=size)
     return found
 
 

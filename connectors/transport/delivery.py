@@ -133,7 +133,7 @@ class Delivery:
                 continue
             (unpublished if os.path.lexists(temp) else published).append(item)
         self.settle(queue, courier, published, now=now)
-        disk.unlink_all(Path(item.directory) / item.temp_name for item in unpublished)
+        disk.clean_up(Path(item.directory) / item.temp_name for item in unpublished)
         self._trouble(queue, unpublished, trouble, now)
         return len(published)
 

@@ -19,6 +19,7 @@ from connectors.mail import drop_format
 from connectors.mail.envelope import Recipient
 from connectors.models import ForeignConnector, Queue
 from connectors.transport.couriers.base import HopFailure, ItemFailure, Prepared
+from connectors.transport.original_size import routing_size
 from connectors.transport.queue import LeasedItem
 
 _FAILURES = {
@@ -73,7 +74,7 @@ class DropCourier:
             fitting, failed, trouble = self._within_quota(connector, directory, items, files)
             self._write(directory, fitting, files)
         except OSError as error:
-            disk.unlink_all(directory / item.temp_name for item in items)
+            disk.clean_up(directory / item.temp_name for item in items)
             return Prepared(left=items, trouble=failure(error))
         kept = {item.pk for item in fitting} | {item.item.pk for item in failed}
         return Prepared(
@@ -109,7 +110,7 @@ class DropCourier:
         for item in items:
             chunks = files[item.pk]
             size = item.message.size + item.message.content_offset if chunks is None else sum(map(len, chunks))
-            if (limit is not None and item.message.size > limit) or (quota is not None and size > quota):
+            if (limit is not None and self._routing_size(item) > limit) or (quota is not None and size > quota):
                 text = "550 5.3.4 ROUTING.SizeLimit; message is too large for the connector"
                 failed.append(ItemFailure(item=item, text=text, context="Size"))
             elif free is None:
@@ -120,6 +121,15 @@ class DropCourier:
             else:
                 trouble = _QUOTA  # order is kept: nothing overtakes a message that waits for room
         return fitting, failed, trouble
+
+    def _routing_size(self, item: LeasedItem) -> int:
+        """Return the size MaxMessageSize is compared with, the one routing went by (RT-10, DR-22)."""
+        message = item.message
+        if not message.has_org_headers:
+            return message.size
+        return routing_size(
+            self._config.spool_dir, spool_name=message.spool_name, offset=message.content_offset, size=message.size
+        )
 
     def _write(self, directory: Path, items: Sequence[LeasedItem], files: dict[int, Sequence[bytes] | None]) -> None:
         """Link or copy each message under its temp name; all durable on return. Rules: DR-25 step 2."""

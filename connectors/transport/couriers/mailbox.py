@@ -57,7 +57,7 @@ class MailboxCourier:
                 files = [(item.temp_name.rpartition("/")[2], self._content(item)) for item in batch]
                 disk.write_batch(root / folder / "tmp", files, mode=self._config.sync)
         except OSError as error:
-            disk.unlink_all(root / item.temp_name for item in items)
+            disk.clean_up(root / item.temp_name for item in items)
             text = f"451 4.3.0 Mailbox store: {error.strerror or error}"
             return Prepared(left=items, trouble=HopFailure(text=text, context="StoreIO"))
         return Prepared(written=items)
