@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from connectors.mail import x400
+from connectors.mail import wildcard, x400
 from connectors.mail.address import TypedAddress, is_valid_domain, normalize_domain, split_smtp
 
 Specificity = tuple[int, ...]  # greater is more specific; comparable inside one type only
@@ -168,13 +168,6 @@ def _match_text(space: str, value: str) -> Specificity | None:
     """No wildcard, then longer literal prefix, then more literal characters, then `*` (AS-20, AS-34)."""
     if "*" not in space:
         return (1, 0, 0) if space == value else None
-    if _wildcard(space).fullmatch(value) is None:
+    if not wildcard.matches(space, value):
         return None
     return (0, space.index("*"), len(space.replace("*", "")))
-
-
-@lru_cache(maxsize=4096)
-def _wildcard(space: str) -> re.Pattern[str]:
-    """Return the pattern of a wildcard space. Runs of * are one, so that matching stays linear enough."""
-    parts = [re.escape(part) for part in re.split(r"\*+", space)]
-    return re.compile("(?s:.*)".join(parts), re.DOTALL)

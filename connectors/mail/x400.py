@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from fnmatch import translate
-from functools import lru_cache
+
+from connectors.mail import wildcard
 
 # Attributes allowed in an address space, shallow to deep, with their longest value (AS-17).
 SPACE_LENGTHS = {"c": 3, "a": 16, "p": 16, "o": 64, "ou1": 32, "ou2": 32, "ou3": 32, "ou4": 32}
@@ -76,7 +76,7 @@ def match(space: dict[str, str], address: dict[str, str]) -> tuple[int, int, int
     order = list(SPACE_LENGTHS)
     for name, wanted in space.items():
         if "*" in wanted:
-            if _pattern(wanted.casefold()).fullmatch(address.get(name, "").casefold()) is None:
+            if not wildcard.matches(wanted.casefold(), address.get(name, "").casefold()):
                 return None
             partial += len(wanted.replace("*", ""))
         elif name not in address or address[name].casefold() != wanted.casefold():
@@ -85,9 +85,3 @@ def match(space: dict[str, str], address: dict[str, str]) -> tuple[int, int, int
             literal += 1
         depth = max(depth, order.index(name))
     return literal, partial, depth
-
-
-@lru_cache(maxsize=1024)
-def _pattern(wanted: str) -> re.Pattern[str]:
-    literal = "".join(f"[{c}]" if c in "?[" else c for c in wanted)
-    return re.compile(translate(literal))

@@ -1,6 +1,7 @@
 """Commands of the configuration: node, domain, recipient and connector, each change audited (FC-1 to FC-25, DR-1 to DR-12)."""
 
 import json
+import os
 from io import StringIO
 from pathlib import Path
 
@@ -551,3 +552,13 @@ class TestAudit:
 
         assert LogEntry.objects.count() == 0
         assert ConfigGeneration.current() == before
+
+
+@pytest.mark.rule("FC-13", "FC-14", "DR-9")
+def test_a_directory_that_is_made_belongs_to_the_service_and_its_group(site):
+    site.drop.rmdir()
+
+    run("connector", "create-directory", "Fax")
+
+    status = site.drop.stat()
+    assert (status.st_mode & 0o7777, status.st_uid) == (0o2770, os.geteuid())

@@ -310,3 +310,14 @@ def test_a_batch_of_recipients_is_looked_up_together(site, django_assert_max_num
     table = routing_table.load()
     with django_assert_max_num_queries(1):
         routing_table.directory_for([f"user{number}@fcweb.test" for number in range(200)], table)
+
+
+@pytest.mark.rule("IM-17")
+def test_a_notice_to_a_fax_sender_goes_back_by_fax(site, replay, transport):
+    replay("from-fax.eml", b"X-Sender: <IMCEAFAX-42@fcweb.test>\r\nX-Receiver: <nobody@fcweb.test>\r\n\r\nBody\r\n")
+
+    transport()
+
+    (path,) = files(site)
+    block = path.read_bytes().partition(b"X-CreatedBy")[0]
+    assert block.startswith(b"X-Sender: <>\r\nX-Receiver: <IMCEAFAX-42@fcweb.test>")

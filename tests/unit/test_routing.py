@@ -218,3 +218,113 @@ def test_four_ways_to_write_one_entry():
     entries = {parse_entry(text) for text in ("SMTP:contoso.com;1", "contoso.com;1", "SMTP:contoso.com", "contoso.com")}
 
     assert {entry.canonical for entry in entries} == {"SMTP:contoso.com;1"}
+
+
+@pytest.mark.rule("RT-23", "RT-20", "RT-21")
+@pytest.mark.parametrize(
+    ("address", "verdict", "status"), [("a@b.test", "unreachable", ""), ("IMCEAFAX-1@contoso.com", "fail", "5.1.2")]
+)
+def test_a_large_message_nobody_serves_is_not_too_large(address, verdict, status):
+    small = connector("Small", "SMS:*;1", max_message_bytes=1)
+
+    result = resolve(address, size=10 * MB, table=table(small), directory={})
+
+    assert (result.verdict, result.status) == (verdict, status)
+
+
+@pytest.mark.rule("RT-5")
+def test_no_address_space_rescues_an_unknown_address_of_an_authoritative_domain():
+    exact = connector("Exact", "contoso.com;1")
+
+    assert resolve("nobody@contoso.com", size=1, table=table(exact), directory={}).status == "5.1.1"
+
+
+@pytest.mark.rule("RT-6")
+@pytest.mark.parametrize(
+    ("kind", "hop"), [(DomainKind.INTERNAL_RELAY, "Mailboxes"), (DomainKind.EXTERNAL_RELAY, "relay.test")]
+)
+def test_a_relay_domain_asks_the_directory_or_never_does(kind, hop):
+    domains = (AcceptedDomain(domain="relay.test", kind=kind),)
+    exact = connector("Relay", "relay.test;1")
+    relay = RoutingTable(generation=1, accepted_domains=domains, imcea_domains=frozenset(), connectors=(exact,))
+    ann = DirectoryEntry(kind=DirectoryKind.MAILBOX, name="Ann", primary="ann@relay.test")
+
+    result = resolve("ann@relay.test", size=1, table=relay, directory={"SMTP:ann@relay.test": [ann]})
+
+    assert result.next_hop.domain == hop
+
+
+@pytest.mark.rule("RT-8", "RT-60")
+def test_an_address_two_recipients_have_is_ambiguous():
+    other = DirectoryEntry(kind=DirectoryKind.MAILBOX, name="Rob", primary="rob@contoso.com")
+
+    result = resolve("bob@contoso.com", size=1, table=table(), directory={"SMTP:bob@contoso.com": [BOB, other]})
+
+    assert result.status == "5.1.4"
+
+
+EX = "IMCEAEX-_o=Contoso_cn=bob@contoso.com"
+
+
+@pytest.mark.rule("RT-2", "RT-8")
+def test_an_exchange_name_is_looked_up_before_its_x500_proxy():
+    other = DirectoryEntry(kind=DirectoryKind.MAILBOX, name="Rob", primary="rob@contoso.com")
+    by_name, by_proxy = {"EX:/o=contoso/cn=bob": [BOB]}, {"X500:/o=contoso/cn=bob": [other]}
+
+    def primary(directory):
+        return resolve(EX, size=1, table=table(), directory=directory).envelope_address
+
+    assert primary(by_name | by_proxy) == "bob@contoso.com"
+    assert primary(by_proxy) == "rob@contoso.com"
+    assert resolve(EX, size=1, table=table(connector("Any", "EX:*")), directory={}).status == "5.1.1"
+
+
+@pytest.mark.rule("RT-11", "RT-12", "AS-40", "FC-W1")
+@pytest.mark.parametrize(
+    ("field", "lost"),
+    [("in_scope", LostBecause.SCOPE), ("has_source", LostBecause.NO_SOURCE), ("enabled", LostBecause.DISABLED)],
+)
+def test_a_connector_that_cannot_be_used_here_is_as_if_it_were_not(field, lost):
+    result = resolve(
+        "IMCEAFAX-1@contoso.com",
+        size=1,
+        table=table(connector("Fax", "FAX:*", **{field: False})),
+        directory={},
+        explain=True,
+    )
+
+    assert (result.status, [c.lost for c in result.candidates]) == ("5.1.2", [lost])
+
+
+@pytest.mark.rule("RT-15", "RT-16", "AM-14")
+def test_neither_hops_nor_kind_decide_between_equal_connectors():
+    equal = [
+        connector("C", "FAX:*", kind=ConnectorKind.FOREIGN),
+        connector("b", "FAX:*", kind=ConnectorKind.SEND, smart_hosts="x"),
+        connector("A", "FAX:*", kind=ConnectorKind.AGENT),
+    ]
+
+    found = [
+        select(TypedAddress(type="FAX", value="1"), size=1, table=table(*equal[:count])).winner.name
+        for count in (1, 2, 3)
+    ]
+
+    assert found == ["C", "b", "A"]
+
+
+@pytest.mark.rule("RT-10", "FC-8")
+@pytest.mark.parametrize(
+    ("limit", "size", "status"), [(100, 100, ""), (100, 101, "5.3.4"), (0, 0, "5.3.4"), (None, 10**12, "")]
+)
+def test_the_size_limit_is_exact_and_zero_lets_nothing_through(limit, size, status):
+    limited = connector("Fax", "FAX:*", max_message_bytes=limit)
+
+    assert resolve("IMCEAFAX-1@contoso.com", size=size, table=table(limited), directory={}).status == status
+
+
+@pytest.mark.rule("AS-35")
+def test_a_connector_competes_with_its_most_specific_entry():
+    several = connector("Several", "FAX:*;1", "FAX:555*;50")
+    one = connector("One", "FAX:555*;40")
+
+    assert select(TypedAddress(type="FAX", value="5551234"), size=1, table=table(several, one)).winner.name == "One"
