@@ -430,7 +430,7 @@ class TestReturn:
 def lease(site):
     """Lease what waits, by a process that is no longer there; return the items."""
     waiting = Queue.objects.get()
-    return queues.lease(waiting, directory=str(site.drop), token="dead", limit=10, folder_of=None)
+    return queues.lease(waiting, directory=str(site.drop), token="dead", limit=10, limit_bytes=10**9, folder_of=None)
 
 
 class TestRecovery:
@@ -506,7 +506,12 @@ class TestRecovery:
         config = transport_config()
         with Owner(config.run_dir) as living:
             (item,) = queues.lease(
-                Queue.objects.get(), directory=str(site.drop), token=living.token, limit=1, folder_of=None
+                Queue.objects.get(),
+                directory=str(site.drop),
+                token=living.token,
+                limit=1,
+                limit_bytes=10**9,
+                folder_of=None,
             )
             for name in (item.temp_name, f"{item.temp_name}.probed"):
                 (site.drop / name).write_bytes(b"x")
