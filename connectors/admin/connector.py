@@ -75,14 +75,14 @@ class ForeignConnectorForm(forms.ModelForm):
 
     max_message_bytes = SizeField(
         read=configuration.message_size,
-        label=gettext_lazy("largest message"),
+        label=gettext_lazy("Largest message"),
         help_text=gettext_lazy(
             "For example 10MB, or unlimited. 0 lets nothing through: disable the connector instead."
         ),
     )
     drop_directory_quota = SizeField(
         read=configuration.quota_size,
-        label=gettext_lazy("drop directory quota"),
+        label=gettext_lazy("Drop directory quota"),
         help_text=gettext_lazy("For example 2GB, or unlimited. Nothing is written while the files there reach it."),
     )
 

@@ -34,7 +34,7 @@ class NodeForm(forms.ModelForm):
     )
     max_message_bytes = SizeField(
         read=_organisation_size,
-        label=gettext_lazy("largest message"),
+        label=gettext_lazy("Largest message"),
         help_text=gettext_lazy("Organisation limit, for example 10MB, or unlimited."),
     )
 
