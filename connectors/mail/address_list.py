@@ -25,7 +25,7 @@ class ParsedAddress:
 
 
 def addresses(value: bytes) -> list[ParsedAddress]:
-    """Return the mailboxes of an address list, groups flattened (PU-31)."""
+    """Return the mailboxes of an address list, groups flattened. Rules: PU-31, PU-36, PU-44."""
     if _PLAIN.fullmatch(value) is not None:
         plain = value.decode("ascii")
         return [ParsedAddress(display="", address=plain, ok=is_valid_smtp(plain))]
@@ -35,7 +35,9 @@ def addresses(value: bytes) -> list[ParsedAddress]:
         display, address = _mailbox(entry)
         if address:
             shown = decode_text(display.strip().strip('"').encode("utf-8", "replace")) if display else ""
-            found.append(ParsedAddress(display=shown, address=address, ok=is_valid_smtp(address)))
+            # A replacement character stands for bytes that are no UTF-8: nobody knows which mailbox is meant.
+            ok = is_valid_smtp(address) and "\ufffd" not in address
+            found.append(ParsedAddress(display=shown, address=address, ok=ok))
     return found
 
 

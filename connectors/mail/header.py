@@ -6,8 +6,10 @@ Python's own parser is not used on the whole: its modern policy raises on hostil
 
 from __future__ import annotations
 
+import codecs
 import re
 from dataclasses import dataclass
+from email.errors import HeaderParseError
 from email.header import decode_header
 
 _BLANK = re.compile(rb"\r?\n\r?\n")
@@ -17,6 +19,7 @@ _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _BOM = b"\xef\xbb\xbf"
 _SHOWN_BYTES = 200
 _SUBJECT_CHARACTERS = 1000
+_DECODED_BYTES = 8000  # of one value: enough for what is shown, and RFC 2047 costs the square of it
 
 
 class HeaderError(ValueError):
@@ -138,14 +141,21 @@ def unstuff(body: bytes) -> bytes:
 
 def decode_text(value: bytes) -> str:
     """Return a header value for people: RFC 2047 and UTF-8 decoded, controls as blanks; never raises."""
-    text = value.decode("utf-8", "replace")
+    text = value[:_DECODED_BYTES].decode("utf-8", "replace")
     if "=?" in text:
         try:
-            parts = decode_header(text)
-            text = "".join(
-                part.decode(charset or "ascii", "replace") if isinstance(part, bytes) else part
-                for part, charset in parts
-            )
-        except (LookupError, ValueError):
+            text = "".join(_decoded(part, charset) for part, charset in decode_header(text))
+        except (HeaderParseError, ValueError):
             pass
     return _CONTROLS.sub(" ", text).encode("utf-8", "replace").decode("utf-8")[:_SUBJECT_CHARACTERS].strip()
+
+
+def _decoded(part: bytes | str, charset: str | None) -> str:
+    """Decode one encoded word; a charset that is unknown, or runs escapes, is read as Latin-1."""
+    if isinstance(part, str):
+        return part
+    try:
+        name = codecs.lookup(charset or "ascii").name
+        return part.decode("latin-1" if "escape" in name else name, "replace")
+    except (LookupError, ValueError):
+        return part.decode("latin-1")

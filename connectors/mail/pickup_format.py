@@ -1,12 +1,15 @@
-"""Pickup format: a plain message whose header makes the envelope (PU-23 to PU-52, HM-1 to HM-14)."""
+"""Pickup format: a plain message whose header makes the envelope.
+
+Rules: PU-23 to PU-32 (what a file must contain), PU-33 to PU-39 (encoding), PU-40 to PU-52 (outcomes), the Pickup
+column of HM-1 to HM-12, A-9 (X-Sender and X-Receiver) and A-24 (From before Sender). Values only; no file is touched.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from email.utils import parsedate_tz
+from email.utils import parsedate_to_datetime
 
-from connectors.mail.address import address_key
 from connectors.mail.address_list import ParsedAddress, addresses
 from connectors.mail.envelope import Envelope, Recipient
 from connectors.mail.header import Field, Header, HeaderError, crlf, decode_text, split, unstuff
@@ -29,7 +32,6 @@ ORGANIZATION_PREFIXES = ("x-ms-exchange-organization-", "x-ms-exchange-forest-")
 _DROPPED = frozenset({"received", "bcc", "return-path"})
 _RESENT = frozenset(f"resent-{name}" for name in ("date", "from", "sender", "to", "cc", "bcc", "message-id"))
 _RECIPIENT_FIELDS = {"to": "To", "cc": "Cc", "bcc": "Bcc"}
-_WAITING = frozenset({"NO_BLANK_LINE", "EMPTY"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,7 @@ def read(
     except HeaderError as error:
         if len(data) > limits.max_header_bytes and error.reason == "NO_BLANK_LINE":
             return _too_big(data[: limits.max_header_bytes])
-        fate = Fate.WAIT if error.reason in _WAITING else Fate.BAD
+        fate = Fate.WAIT if error.reason == "NO_BLANK_LINE" else Fate.BAD
         return Rejection(fate=fate, reason=error.reason, line=error.line, text=error.text)
     if header.size > limits.max_header_bytes:
         return _too_big(data[: limits.max_header_bytes])
@@ -57,12 +59,15 @@ def read(
 
 
 def _too_big(head: bytes) -> Rejection:
-    """Refuse an oversized header; the originator is looked for inside the limit. Rules: PU-40, PU-41."""
+    """Refuse an oversized header; the originator is looked for inside the limit. Rules: PU-40, PU-41, PU-52."""
     cut = head[: head.rfind(b"\n") + 1]
     try:
         reading = _Reading(split(cut + b"\r\n"), cut)
     except HeaderError:
         return Rejection(fate=Fate.BAD, reason="HEADER_TOO_BIG")
+    export = reading.export_line()
+    if export is not None:
+        return reading.rejection(Fate.BAD, "EXPORT_IN_PICKUP", field=export)
     originator, _problem = reading.originator()
     if not originator or not reading.recipients:
         return Rejection(fate=Fate.BAD, reason="HEADER_TOO_BIG")
@@ -82,7 +87,8 @@ class _Reading:
         self.recipients, self.bad = _recipients(header.fields)
 
     def judge(self, limits: PickupLimits, *, unstuff_dots: bool, honour: bool) -> Draft | Rejection:
-        export = self._export_line()
+        """Apply PU-42 to PU-52 in turn; `honour` is option 3 of A-9."""
+        export = self.export_line()
         if export is not None:
             return self.rejection(Fate.BAD, "EXPORT_IN_PICKUP", field=export)
         originator, problem = self.originator()
@@ -135,6 +141,9 @@ class _Reading:
         kept = []
         warnings = list(self.header.warnings)
         has_date = self._date_ok()
+        if self._sender_differs():
+            warnings.append("SENDER_DIFFERS")
+        bcc_only = all(recipient.field == "Bcc" for recipient in recipients) and not self._text("to")
         for field in self.header.fields:
             if field.name in _DROPPED or field.name in _RESENT or field.name.startswith(ORGANIZATION_PREFIXES):
                 continue
@@ -142,37 +151,57 @@ class _Reading:
                 if not honour and "X_RECEIVER_IGNORED" not in warnings:
                     warnings.append("X_RECEIVER_IGNORED")
                 continue
-            if field.name == "message-id" and not field.value:
+            if field.name == "message-id" and not decode_text(field.value):
                 continue
+            if field.name == "to" and bcc_only:
+                continue  # empty: stamp writes it (HM-5)
             if field.name == "date" and not has_date:
                 continue
             kept.append(field.raw)
         body = crlf(self._data[self.header.body_start :])
-        froms = [parsed.address for parsed in self._addresses("from")]
         return Draft(
-            envelope=Envelope(mail_from=originator, recipients=recipients, smtputf8=not originator.isascii()),
+            envelope=Envelope(
+                mail_from=originator,
+                recipients=recipients,
+                smtputf8=not all(a.isascii() for a in (originator, *(r.address for r in recipients))),
+            ),
             header_fields=tuple(kept),
             body=unstuff(body) if unstuff_dots else body,
             subject=self._text("subject"),
             sender=self._display_sender(),
             message_id=self._text("message-id"),
             date_ok=has_date,
-            bcc_only=all(recipient.field == "Bcc" for recipient in recipients) and "to" not in self._by_name,
-            header_from=froms[0] if froms and froms[0] != originator else "",
+            bcc_only=bcc_only,
             priority=priority(self._text("x-priority")),
             bad_recipients=self.bad,
             warnings=tuple(warnings),
         )
 
     def _honoured(self, originator: str, recipients: tuple[Recipient, ...]) -> tuple[str, tuple[Recipient, ...]]:
-        """Add X-Sender and X-Receiver to the envelope, for .NET and IIS writers (A-9)."""
-        named = [p.address for p in self._addresses("x-sender") if p.ok]
-        extra = [p.address for p in self._addresses("x-receiver") if p.ok]
-        known = {address_key(recipient.address) for recipient in recipients}
-        fresh = tuple(Recipient(address=address) for address in extra if address_key(address) not in known)
-        return (named[0] if named else originator), recipients + fresh
+        """Add X-Sender and X-Receiver to the envelope, for .NET and IIS writers (A-9).
 
-    def _export_line(self) -> Field | None:
+        Whoever stands in X-Receiver alone was a Bcc: those writers leave that field out of the file.
+        """
+        named = [p.address for p in self._addresses("x-sender") if p.ok]
+        found = {_recipient_key(recipient.address): recipient for recipient in recipients}
+        bad = {recipient.text: recipient for recipient in self.bad}
+        for parsed in self._addresses("x-receiver"):
+            if parsed.ok:
+                recipient = Recipient(address=parsed.address, field="Bcc")
+                found.setdefault(_recipient_key(parsed.address), recipient)
+            else:
+                bad.setdefault(parsed.address[:500], BadRecipient(text=parsed.address[:500]))
+        self.bad = tuple(bad.values())
+        return (named[0] if named else originator), tuple(found.values())
+
+    def _sender_differs(self) -> bool:
+        """Tell whether one From and one Sender name different mailboxes: Exchange follows From (A-24)."""
+        senders, froms = self._addresses("sender"), self._addresses("from")
+        return len(senders) == len(froms) == 1 and _recipient_key(senders[0].address) != _recipient_key(
+            froms[0].address
+        )
+
+    def export_line(self) -> Field | None:
         """Return the field that marks an exported queue file: before the first ordinary field (PU-52)."""
         for field in self.header.fields:
             if field.name in {"x-endofinjectedxheaders", "x-createdby"}:
@@ -197,8 +226,7 @@ class _Reading:
         return found[0].address if found else ""
 
     def _text(self, name: str) -> str:
-        fields = self._by_name.get(name)
-        return decode_text(fields[0].value) if fields else ""
+        return next((text for field in self._by_name.get(name, ()) if (text := decode_text(field.value))), "")
 
     def _date_ok(self) -> bool:
         return date_ok(self._by_name.get("date"))
@@ -209,9 +237,10 @@ def date_ok(fields: Sequence[Field] | None) -> bool:
     if not fields:
         return False
     try:
-        return parsedate_tz(fields[0].value.decode("ascii", "replace")) is not None
-    except (ValueError, IndexError, OverflowError):
+        parsedate_to_datetime(fields[0].value.decode("ascii", "replace"))
+    except (ValueError, TypeError, IndexError, OverflowError):
         return False
+    return True
 
 
 def priority(text: str) -> str:
@@ -229,9 +258,14 @@ def _recipients(fields: Sequence[Field]) -> tuple[tuple[Recipient, ...], tuple[B
         if kind is None:
             continue
         for parsed in addresses(field.value):
-            local, _, domain = parsed.address.rpartition("@")
             if parsed.ok:
-                found.setdefault(f"{local}@{domain.lower()}", Recipient(address=parsed.address, field=kind))
+                found.setdefault(_recipient_key(parsed.address), Recipient(address=parsed.address, field=kind))
             else:
-                bad.setdefault(parsed.address, BadRecipient(text=parsed.address[:500]))
+                bad.setdefault(parsed.address[:500], BadRecipient(text=parsed.address[:500]))
     return tuple(found.values()), tuple(bad.values())
+
+
+def _recipient_key(address: str) -> str:
+    """Return what makes two recipients one: the exact local part, the domain without regard to case (PU-31)."""
+    local, _, domain = address.rpartition("@")
+    return f"{local}@{domain.casefold()}"

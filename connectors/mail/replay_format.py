@@ -1,17 +1,21 @@
-"""Replay format: the injected block with the envelope, then the message (RP-, DR-13 to DR-18).
+"""Replay format: the injected block with the envelope, then the message.
 
 The only container for a message on disk: Replay input, spool file, export and drop file are one format.
+Rules: RP-2 to RP-5 and RP-9 to RP-25 (reading), DR-13 to DR-18 and RP-21 (writing), the Replay column of
+HM-1 to HM-12. Values only; no file is touched.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 
-from connectors.mail.address import is_valid_smtp
+from connectors.mail.address import is_valid_domain, is_valid_smtp
 from connectors.mail.address_list import addresses
 from connectors.mail.envelope import Envelope, Recipient
+from connectors.mail.glued_exports import second_start
 from connectors.mail.header import Field, Header, HeaderError, crlf, decode_text, split
 from connectors.mail.pickup_format import INJECTED, ORGANIZATION_PREFIXES, date_ok, priority
 from connectors.mail.verdict import BadRecipient, Draft, Fate, Rejection
@@ -20,7 +24,11 @@ from connectors.mail.xtext import xtext_decode, xtext_encode
 CREATED_BY = "fcweb"
 _TRUSTED = "MSExchange15"
 _DROPPED = frozenset({"bcc", "return-path"})
-_EMBEDDED_BLOCK = re.compile(rb"(?im)^X-Sender:.*\n(?:.+\n)*?X-EndOfInjectedXHeaders:")
+_NO_IP = "0.0.0.0"  # noqa: S104 - RP-15: what an absent X-SourceIPAddress means, nothing is bound to it
+_EXTENDED_PROPS = re.compile(r";?\s*X-ExtendedProps=.*", re.IGNORECASE | re.DOTALL)
+_KEYWORD = re.compile(r"[A-Z0-9-]{1,32}")
+_SENDER_KEYWORDS = frozenset({"BODY", "RET", "ENVID", "AUTH", "SIZE", "SMTPUTF8"})
+_RECEIVER_KEYWORDS = frozenset({"NOTIFY", "ORCPT"})
 _BODIES = frozenset({"7BIT", "8BITMIME", "BINARYMIME"})
 _NOTIFY = frozenset({"SUCCESS", "FAILURE", "DELAY"})
 
@@ -37,7 +45,7 @@ class _Block:
     helo_domain: str = ""
     source: str = ""
     source_ip: str = ""
-    content_length: int = 0
+    content_length: int | None = None  # as X-EndOfInjectedXHeaders states it (RP-24)
     warnings: list[str] = field(default_factory=list)
 
 
@@ -53,7 +61,7 @@ def read(data: bytes, *, trust_created_by: bool) -> Draft | Rejection:
     try:
         header = split(data)
     except HeaderError as error:
-        fate = Fate.WAIT if error.reason in {"NO_BLANK_LINE", "EMPTY"} else Fate.BAD
+        fate = Fate.WAIT if error.reason == "NO_BLANK_LINE" else Fate.BAD
         return Rejection(fate=fate, reason=error.reason, line=error.line, text=error.text)
     count = _block_length(header.fields)
     ordinary = header.fields[count:]
@@ -71,8 +79,9 @@ def read(data: bytes, *, trust_created_by: bool) -> Draft | Rejection:
         return facts.reject("NO_X_SENDER", None, block)
     if not block.recipients and not block.bad:
         return facts.reject("NO_X_RECEIVER", None, block)
-    if _EMBEDDED_BLOCK.search(data, header.body_start):
-        return facts.reject("CONCATENATED_EXPORT", None, block)
+    second = facts.second_start(block.content_length)
+    if second is not None:
+        return facts.reject("CONCATENATED_EXPORT", facts.line_at(second), block)
     if not block.recipients:
         if not block.sender:
             return facts.reject("BAD_X_RECEIVER", None, block)
@@ -164,15 +173,19 @@ def _parse_block(fields: Sequence[Field]) -> _Block:
                 raise _BadBlock("BAD_X_CREATEDBY", item)
             result.created_by = text
         elif item.name == "x-helodomain":
-            result.helo_domain = text if " " not in text else ""
+            if is_valid_domain(text):
+                result.helo_domain = text
+            else:
+                result.warnings.append("BAD_HELO_DOMAIN")
         elif item.name == "x-source":
             result.source = text
         elif item.name == "x-sourceipaddress":
-            result.source_ip = text if re.fullmatch(r"[0-9A-Fa-f.:%]+", text) else ""
-            if text and not result.source_ip:
+            if _is_ip(text):
+                result.source_ip = text
+            else:
                 result.warnings.append("BAD_SOURCE_IP")
         elif item.name == "x-endofinjectedxheaders":
-            if text.isdigit():
+            if text.isascii() and text.isdigit() and len(text) < 19:
                 result.content_length = int(text)
             else:
                 result.warnings.append("BAD_END_MARK")
@@ -186,27 +199,46 @@ def decode_value(value: bytes) -> str:
 
 def _read_sender(result: _Block, text: str, item: Field) -> None:
     path, parameters = _path(text)
-    if path is None or (path and not is_valid_smtp(path)):
+    if path is None or (path and not _is_mailbox(path)):
         raise _BadBlock("BAD_X_SENDER", item)
     result.sender = path
     result.sender_parameters = parameters
-    unknown = set(parameters) - {"BODY", "RET", "ENVID", "AUTH", "SIZE", "SMTPUTF8"}
-    result.warnings.extend(f"UNKNOWN_PARAMETER {name}" for name in sorted(unknown))
+    _warn_of_unknown(result, parameters, _SENDER_KEYWORDS)
 
 
 def _read_receiver(result: _Block, text: str) -> None:
     path, parameters = _path(text)
-    if not path or not is_valid_smtp(path):
+    if not path or not _is_mailbox(path):
         result.bad.append(BadRecipient(text=(path or text)[:500]))
         return
-    unknown = set(parameters) - {"NOTIFY", "ORCPT", "X-EXTENDEDPROPS"}
-    result.warnings.extend(f"UNKNOWN_PARAMETER {name}" for name in sorted(unknown))
+    _warn_of_unknown(result, parameters, _RECEIVER_KEYWORDS)
     words = [word for word in parameters.get("NOTIFY", "").upper().split(",") if word]
     notify = "NEVER" if "NEVER" in words else ",".join(word for word in words if word in _NOTIFY)
     orcpt = parameters.get("ORCPT", "")
     if orcpt and ";" not in orcpt:
         orcpt = f"rfc822;{orcpt}"
     result.recipients.append(Recipient(address=path, notify=notify, orcpt=orcpt[:500]))
+
+
+def _is_mailbox(path: str) -> bool:
+    """Tell whether a path is a mailbox; bytes that were no UTF-8 name nobody."""
+    return is_valid_smtp(path) and "\ufffd" not in path
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _warn_of_unknown(result: _Block, parameters: dict[str, str], known: frozenset[str]) -> None:
+    """Name each parameter that is not followed, once (RP-20)."""
+    for name in sorted(set(parameters) - known):
+        warning = f"UNKNOWN_PARAMETER:{name if _KEYWORD.fullmatch(name) else '?'}"
+        if warning not in result.warnings:
+            result.warnings.append(warning)
 
 
 def _path(text: str) -> tuple[str | None, dict[str, str]]:
@@ -226,8 +258,9 @@ def _path(text: str) -> tuple[str | None, dict[str, str]]:
 
 
 def _parameters(text: str) -> dict[str, str]:
+    """Return the parameters by upper-case keyword, without X-ExtendedProps: it is the last and may be folded (RP-13)."""
     found = {}
-    for word in text.replace("; ", " ").split():
+    for word in _EXTENDED_PROPS.sub("", text).replace("; ", " ").split():
         name, _, value = word.partition("=")
         found[name.upper().lstrip(";")] = value.rstrip(";") if name.upper() in {"NOTIFY", "BODY", "RET"} else value
     return found
@@ -261,8 +294,23 @@ class _Facts:
     data: bytes
 
     def text(self, name: str) -> str:
-        value = next((f.value for f in self.ordinary if f.name == name), b"")
-        return decode_text(value)
+        values = (decode_text(f.value) for f in self.ordinary if f.name == name)
+        return next((text for text in values if text), "")
+
+    def header_bytes(self) -> int:
+        """Return the CRLF length of the ordinary header with its blank line: where RP-24 starts counting."""
+        return sum(len(f.raw) for f in self.ordinary) + 2
+
+    def second_start(self, declared: int | None) -> int | None:
+        """Return where a second exported message begins (RP-25)."""
+        return second_start(
+            self.data, body_start=self.header.body_start, header_bytes=self.header_bytes(), declared=declared
+        )
+
+    def line_at(self, position: int) -> Field:
+        """Return the line of the file that starts at `position`, for a rejection to point at."""
+        raw = self.data[position : position + 200].split(b"\n", 1)[0]
+        return Field(name="", raw=raw, value=raw, line=self.data.count(b"\n", 0, position) + 1)
 
     def sender(self) -> str:
         for name in ("sender", "from"):
@@ -299,10 +347,11 @@ def _draft(facts: _Facts, parsed: _Block, *, trusted: bool) -> Draft:
     kept = []
     has_org = False
     for item in facts.ordinary:
-        if item.name in _DROPPED or (item.name == "message-id" and not item.value):
+        if item.name in _DROPPED or (item.name == "message-id" and not decode_text(item.value)):
             continue
         if item.name in INJECTED:
-            warnings.append("X_HEADER_REMOVED")  # RP-18
+            if "X_HEADER_REMOVED" not in warnings:
+                warnings.append("X_HEADER_REMOVED")  # RP-18
             continue
         if item.name == "date" and not has_date:
             continue
@@ -311,10 +360,10 @@ def _draft(facts: _Facts, parsed: _Block, *, trusted: bool) -> Draft:
                 continue
             has_org = True
         kept.append(item.raw)
-    if parsed.content_length and abs(parsed.content_length - len(body) - sum(map(len, kept)) - 2) > 4096:
+    if parsed.content_length not in {None, facts.header_bytes() + len(body)}:
         warnings.append("LENGTH_DIFFERS")  # RP-24
     return Draft(
-        envelope=_envelope(parsed),
+        envelope=replace(_envelope(parsed), source_ip=parsed.source_ip or _NO_IP),
         header_fields=tuple(kept),
         body=body,
         subject=facts.text("subject"),
@@ -326,3 +375,25 @@ def _draft(facts: _Facts, parsed: _Block, *, trusted: bool) -> Draft:
         bad_recipients=tuple(parsed.bad),
         warnings=tuple(warnings),
     )
+
+
+def split_export(data: bytes) -> list[bytes]:
+    """Cut a file of glued exports into its messages, in order; one element when there is only one. Rules: RP-24, RP-25.
+
+    The parts hold every byte of the file; blank lines between two messages stay with the first.
+    """
+    parts = []
+    while True:
+        try:
+            header = split(data)
+            count = _block_length(header.fields)
+            parsed = _parse_block(header.fields[:count])
+        except (HeaderError, _BadBlock):
+            break
+        facts = _Facts(header=header, ordinary=header.fields[count:], data=data)
+        second = facts.second_start(parsed.content_length)
+        if second is None:
+            break
+        parts.append(data[:second])
+        data = data[second:]
+    return [*parts, data]

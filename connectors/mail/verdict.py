@@ -41,10 +41,9 @@ class Draft:
     date_ok: bool  # False: stamp sets Date (HM-7)
     bcc_only: bool = False  # only Bcc recipients: stamp adds "To: Undisclosed Recipients:;" (HM-5, HM-14)
     has_org_headers: bool = False  # X-MS-Exchange-Organization-*/Forest-* kept (trusted Replay): not for Drop (DR-13)
-    header_from: str = ""  # From address when it differs from the originator; the UI warns
     priority: str = "Normal"  # High, Normal or Low, from X-Priority (QR-60)
     bad_recipients: tuple[BadRecipient, ...] = ()
-    warnings: tuple[str, ...] = field(default=())  # stable codes, e.g. "BOM", "MBOX_FROM", "X_RECEIVER_IGNORED"
+    warnings: tuple[str, ...] = field(default=())  # codes of tracking.warnings, e.g. "BOM", "UNKNOWN_PARAMETER:XOORG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
