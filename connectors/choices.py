@@ -37,6 +37,7 @@ class FileState(models.TextChoices):
     BAD = "bad", _("bad file")  # renamed to .bad with its reason
     RELEASED = "released", _("put back")  # given back as .eml (back pressure, crash before commit)
     RESUBMITTED = "resubmitted", _("resubmitted")  # a bad file sent again by a person
+    GONE = "gone", _("taken away")  # a bad file that somebody moved or deleted by hand (PU-56)
 
 
 class MessageState(models.TextChoices):

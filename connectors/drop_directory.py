@@ -203,3 +203,17 @@ def _quota(connector: ForeignConnector, path: Path) -> Check:
     full = used.bytes >= connector.drop_directory_quota
     text = _("%(used)d of %(quota)d bytes are used.") % {"used": used.bytes, "quota": connector.drop_directory_quota}
     return Check(code="quota", state="fail" if full else "ok", text=text)
+
+
+def trouble_detail(connector_name: str, node: Node, text: str) -> str:
+    """Return what an event about a drop directory carries: the error, its path, and the quota in MB (EV-7, EV-8)."""
+    connector = ForeignConnector.objects.filter(name=connector_name).first()
+    if connector is None:
+        return text
+    try:
+        facts = [text, str(effective_path(connector, node))]
+    except ConfigurationError as error:
+        return f"{text}; {error.code}"
+    if connector.drop_directory_quota is not None:
+        facts.append(f"quota {connector.drop_directory_quota / 1024**2:g} MB")
+    return "; ".join(facts)

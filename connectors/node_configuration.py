@@ -36,6 +36,7 @@ SETTINGS = {
     "RootDropDirectoryPath": "root_drop_directory_path",
     "MailboxDirectoryPath": "mailbox_directory_path",
     "UnstuffDots": "unstuff_dots",
+    "ReplayUnstuffDots": "replay_unstuff_dots",
     "HonourXReceiver": "honour_x_receiver",
     "WriteBadTxt": "write_bad_txt",
     "TrustedUids": "trusted_uids",
@@ -110,10 +111,7 @@ def change(node: Node, values: Mapping[str, Value]) -> list[str]:
 def announce(before: Node | None, node: Node) -> list[str]:
     """Let every process see a saved node; return what should be known. Rules: PU-22, PU-64."""
     ConfigGeneration.bump()
-    said = watched.left_behind(before, node)
-    for path in (node.pickup_directory_path, node.replay_directory_path):
-        said.extend(watched.problems(path))
-    return said
+    return watched.left_behind(before, node) + watched.problems(node)
 
 
 def check(node: Node) -> None:

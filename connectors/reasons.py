@@ -74,6 +74,14 @@ REASONS = {
         sentence=_("The message is larger than this server allows."),
         cure=_("Make it smaller, or raise the message size in the settings of the server."),
     ),
+    "BAD_RECIPIENTS": Reason(
+        sentence=_("No recipient address can be read, and the sender outside may not be told."),
+        cure=_("Correct the addresses in To, Cc and Bcc, then resubmit."),
+    ),
+    "SENDER_NOT_ALLOWED": Reason(
+        sentence=_("The owner of the file may not send as this sender."),
+        cure=_("Correct From, or add the address to the uid in the settings of the server, then resubmit."),
+    ),
     "BAD_RECIPIENTS_BAD_SENDER": Reason(
         sentence=_("No recipient address can be read, and neither can the sender’s, who would be told."),
         cure=_("Correct the addresses in To, Cc, Bcc and From, then resubmit."),
@@ -108,7 +116,7 @@ REASONS = {
     ),
     "CONCATENATED_EXPORT": Reason(
         sentence=_("Two exported messages are glued together in this file."),
-        cure=_("Cut it before the second “X-Sender:” line and save both parts as files of their own in Replay."),
+        cure=_("Split it: each message is handed in as a file of its own."),
     ),
     "FILE_VANISHED": Reason(
         sentence=_("The file disappeared after it was taken; another program moves or deletes files here."),

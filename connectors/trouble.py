@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
@@ -21,6 +22,7 @@ _ERRORS: tuple[tuple[str, Promise], ...] = (
     ("Connector is gone", gettext_lazy("the connector was removed")),
     ("A matching connector cannot be found", gettext_lazy("no connector serves these addresses")),
 )
+_STUCK_PATIENCE = timedelta(hours=1)  # UP-8
 _STATUS = re.compile(r"\b([245])\.\d{1,3}\.\d{1,3}\b")
 
 
@@ -90,8 +92,17 @@ CONDITIONS: dict[int, Condition] = {
         tone="wait",
     ),
     Event.DIRECTORY_ACCESS: Condition(
-        sentence=gettext_lazy("%(subject)s is not safe: others may write there, or it is not ours."),
-        cure=gettext_lazy("Test the directory on the page of the server: it shows the exact commands."),
+        sentence=gettext_lazy("%(subject)s is not safe to use, so no file is taken from it."),
+        cure=gettext_lazy("Run the command shown, or change the path in the settings of the server."),
+    ),
+    Event.FILE_STUCK: Condition(
+        sentence=gettext_lazy("Files in %(subject)s cannot be opened; they are tried again and again."),
+        cure=gettext_lazy("Close the program that holds them, or give fcweb the right to read them."),
+    ),
+    Event.CLAIM_HELD: Condition(
+        sentence=gettext_lazy("A file in %(subject)s has been in the hands of one process for minutes."),
+        cure=gettext_lazy("See whether that process hangs; when it ends, the file is read again."),
+        tone="wait",
     ),
 }
 
@@ -129,7 +140,9 @@ def condition_cure(code: int) -> str:
     return str(known.cure) if known else ""
 
 
-def condition_tone(code: int) -> str:
-    """Return how urgent it is: fail or wait."""
+def condition_tone(code: int, *, lasts: timedelta) -> str:
+    """Return how urgent a condition that lasts so long is: fail or wait. Rules: UP-8."""
     known = CONDITIONS.get(code)
-    return known.tone if known else "wait"
+    if known is None or (code == Event.FILE_STUCK and lasts < _STUCK_PATIENCE):
+        return "wait"
+    return known.tone

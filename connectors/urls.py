@@ -13,6 +13,7 @@ urlpatterns = [
     path("bad-files/", bad_files.bad_files, name="bad-files"),
     path("bad-files/<int:pk>/", bad_files.bad_file, name="bad-file"),
     path("bad-files/<int:pk>/resubmit/", bad_files.resubmit, name="bad-file-resubmit"),
+    path("bad-files/<int:pk>/split/", bad_files.split, name="bad-file-split"),
     path("connectors/", connectors.connectors, name="connectors-list"),
     path("message/<int:tracked>/delivery/", message_parts.delivery, name="message-delivery"),
     path("message/<int:tracked>/content/", message_parts.content, name="message-content"),

@@ -108,8 +108,9 @@ def receive(
     recipients: Sequence[RecipientStatus],
     client_ip: str = "",
     reference: str = "",
+    custom: str = "",
 ) -> NewEvent:
-    """A message was accepted; status is To, Cc or Bcc, `context` the file name."""
+    """A message was accepted; status is To, Cc or Bcc, `context` the file name, `custom` its warnings."""
     return NewEvent(
         tracked=tracked,
         at=at,
@@ -120,6 +121,7 @@ def receive(
         reference=reference,
         client_ip=client_ip,
         server_hostname=server,
+        custom_data=custom,
     )
 
 

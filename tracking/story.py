@@ -11,6 +11,7 @@ from django.utils.formats import number_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from tracking import custom_data, warning_words
 from tracking.choices import TrackedState
 from tracking.models import TrackedMessage, TrackingEvent
 from tracking.rows import EventRow, rows_of
@@ -50,7 +51,13 @@ class Related:
 def steps(tracked: TrackedMessage) -> list[Step]:
     """Return the events of a message, oldest first (MTS-34)."""
     rows = rows_of(list(tracked.events.select_related("message").order_by("at", "pk")[:_SHOWN_STEPS]))
-    return [Step(row=row, sentence=sentence(row), since_first=row.at - rows[0].at) for row in rows]
+    return [Step(row=row, sentence=_told(row), since_first=row.at - rows[0].at) for row in rows]
+
+
+def _told(row: EventRow) -> str:
+    """Return the sentence of an event and the warnings it carries."""
+    warnings = custom_data.values_of(row.custom_data, custom_data.WARNING)
+    return " ".join([sentence(row), *(warning_words.sentence(code) for code in warnings)])
 
 
 def sentence(row: EventRow) -> str:

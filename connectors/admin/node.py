@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy, ngettext
 from connectors import configuration, node_configuration, watched
 from connectors.admin.labelled import LabelledAdmin, shown_at
 from connectors.errors import ConfigurationError
-from connectors.models import Node
+from connectors.models import Node, SubmitterAddress
 from connectors.size_field import SizeField
 
 
@@ -54,6 +54,7 @@ class NodeForm(forms.ModelForm):
             "max_recipients",
             "settle_seconds",
             "unstuff_dots",
+            "replay_unstuff_dots",
             "honour_x_receiver",
             "write_bad_txt",
             "trusted_uids",
@@ -101,9 +102,17 @@ def _header_range() -> str:
     return ""
 
 
+class SubmitterInline(admin.TabularInline):
+    """Which senders a local user may use in Pickup (PU-66, A-26)."""
+
+    model = SubmitterAddress
+    extra = 0
+
+
 @admin.register(Node)
 class NodeAdmin(LabelledAdmin):
     form = NodeForm
+    inlines = (SubmitterInline,)
     list_display = ("name", "site", "pickup_directory_path", "replay_directory_path")
 
     def save_model(self, request: HttpRequest, obj: Node, form: Any, change: bool) -> None:

@@ -16,7 +16,7 @@ from connectors.mail.address import is_valid_domain, is_valid_smtp
 from connectors.mail.address_list import addresses
 from connectors.mail.envelope import Envelope, Recipient
 from connectors.mail.glued_exports import second_start
-from connectors.mail.header import Field, Header, HeaderError, crlf, decode_text, split
+from connectors.mail.header import Field, Header, HeaderError, crlf, decode_text, split, unstuff
 from connectors.mail.pickup_format import INJECTED, ORGANIZATION_PREFIXES, date_ok, priority
 from connectors.mail.verdict import BadRecipient, Draft, Fate, Rejection
 from connectors.mail.xtext import xtext_decode, xtext_encode
@@ -56,7 +56,7 @@ class _BadBlock(ValueError):
         self.offender = offender
 
 
-def read(data: bytes, *, trust_created_by: bool) -> Draft | Rejection:
+def read(data: bytes, *, trust_created_by: bool, unstuff_dots: bool = False) -> Draft | Rejection:
     """Judge a Replay file. Rules: RP-2 to RP-25 and the Replay column of file-interfaces 1.4."""
     try:
         header = split(data)
@@ -86,7 +86,8 @@ def read(data: bytes, *, trust_created_by: bool) -> Draft | Rejection:
         if not block.sender:
             return facts.reject("BAD_X_RECEIVER", None, block)
         return facts.reject("BAD_RECIPIENTS", None, block, fate=Fate.NOTICE)
-    return _draft(facts, block, trusted=trust_created_by and block.created_by == _TRUSTED)
+    draft = _draft(facts, block, trusted=trust_created_by and block.created_by == _TRUSTED)
+    return replace(draft, body=unstuff(draft.body)) if unstuff_dots else draft
 
 
 def block(envelope: Envelope, *, content_bytes: int) -> bytes:

@@ -43,7 +43,9 @@ class Draft:
     has_org_headers: bool = False  # X-MS-Exchange-Organization-*/Forest-* kept (trusted Replay): not for Drop (DR-13)
     priority: str = "Normal"  # High, Normal or Low, from X-Priority (QR-60)
     bad_recipients: tuple[BadRecipient, ...] = ()
-    warnings: tuple[str, ...] = field(default=())  # codes of tracking.warnings, e.g. "BOM", "UNKNOWN_PARAMETER:XOORG"
+    warnings: tuple[str, ...] = field(
+        default=()
+    )  # codes of tracking.warning_words, e.g. "BOM", "UNKNOWN_PARAMETER:XOORG"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

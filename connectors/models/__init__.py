@@ -1,4 +1,4 @@
-"""Tables of connectors. Order: node, domain, directory, connector, message, queue, source_file."""
+"""Tables of connectors. Order: node, domain, directory, connector, message, queue, source_file, submitter."""
 
 from connectors.models.connector import AddressSpace, ConfigGeneration, Connector, ForeignConnector
 from connectors.models.directory import Contact, DirectoryRecipient, Mailbox, ProxyAddress, proxy_key
@@ -8,8 +8,19 @@ from connectors.models.message import Message, MessageRecipient
 from connectors.models.node import Node
 from connectors.models.queue import Queue, QueueItem
 from connectors.models.source_file import SourceFile
+from connectors.models.submitter import SubmitterAddress
 
-AUDITED = (Node, AcceptedDomain, DirectoryRecipient, Mailbox, Contact, ProxyAddress, ForeignConnector, AddressSpace)
+AUDITED = (
+    Node,
+    SubmitterAddress,
+    AcceptedDomain,
+    DirectoryRecipient,
+    Mailbox,
+    Contact,
+    ProxyAddress,
+    ForeignConnector,
+    AddressSpace,
+)
 
 __all__ = [
     "AUDITED",
@@ -29,5 +40,6 @@ __all__ = [
     "Queue",
     "QueueItem",
     "SourceFile",
+    "SubmitterAddress",
     "proxy_key",
 ]

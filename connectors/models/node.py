@@ -80,6 +80,9 @@ class Node(models.Model):
     unstuff_dots = models.BooleanField(
         _("undo dot-stuffing in Pickup"), default=False, help_text=_("For writers made for the SMTP service of IIS.")
     )
+    replay_unstuff_dots = models.BooleanField(
+        _("undo dot-stuffing in Replay"), default=False, help_text=_("For files from the Drop directory of IIS.")
+    )
     honour_x_receiver = models.BooleanField(
         _("honour X-Sender and X-Receiver in Pickup"),
         default=False,

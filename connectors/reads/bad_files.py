@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -38,9 +39,11 @@ def in_words(row: SourceFile) -> BadFile:
     return BadFile(row=row, sentence=reasons.sentence(row.reason), cure=reasons.cure(row.reason))
 
 
-def page(*, newer: int | None, older: int | None) -> BadFilePage:
-    """Return files newer than one key, older than another, or the newest."""
+def page(*, newer: int | None, older: int | None, reason: str = "") -> BadFilePage:
+    """Return files newer than one key, older than another, or the newest; of one reason when it is named (UP-3)."""
     rows = SourceFile.objects.filter(state=FileState.BAD)
+    if reason:
+        rows = rows.filter(reason=reason)
     if newer is not None:
         found = list(rows.filter(pk__gt=newer).order_by("pk")[: PAGE + 1])
         shown = found[:PAGE][::-1]
@@ -54,6 +57,12 @@ def page(*, newer: int | None, older: int | None) -> BadFilePage:
         newer=shown[0].pk if shown and has_newer else None,
         older=shown[-1].pk if shown and has_older else None,
     )
+
+
+def reasons_found() -> list[tuple[str, int, str]]:
+    """Return (code, number of files, sentence) of the reasons on the list, most frequent first."""
+    newest = SourceFile.objects.filter(state=FileState.BAD).order_by("-id").values_list("reason", flat=True)[:CAP]
+    return [(code, number, reasons.sentence(code)) for code, number in Counter(newest).most_common()]
 
 
 def count() -> int:

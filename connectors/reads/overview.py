@@ -86,7 +86,7 @@ def needs(
         if entry.code == Event.BADMAIL and bad_files:
             continue
         told.add(entry.subject)
-        found.append(_condition_need(entry))
+        found.append(_condition_need(entry, now=now))
     found.extend(_queue_need(queue) for queue in queues if queue.is_stuck(now) and queue.name not in told)
     found.extend(_directory_need(drop) for drop in directories if drop.problem and drop.connector not in told)
     return sorted(found, key=lambda need: need.tone != "fail")
@@ -105,10 +105,10 @@ def _bad_files_need(count: int) -> Need:
     )
 
 
-def _condition_need(entry: EventLogEntry) -> Need:
+def _condition_need(entry: EventLogEntry, *, now: datetime) -> Need:
     is_drop = entry.code in DROP_EVENTS
     return Need(
-        tone=trouble.condition_tone(entry.code),
+        tone=trouble.condition_tone(entry.code, lasts=now - entry.raised_at),
         sentence=trouble.condition_sentence(entry.code, entry.subject),
         cure=trouble.condition_cure(entry.code),
         detail=entry.detail,

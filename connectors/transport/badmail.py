@@ -1,18 +1,22 @@
-"""Badmail: files set aside as `.bad`, with their reason, until a person decides (PU-55 to PU-58).
+"""Badmail: files set aside as `.bad`, with their reason, until a person decides.
 
+Rules: PU-55 to PU-59, UP-3, UP-23, EV-2, RP-25.
 Promises: the row is committed as `bad` with its new name before the file is renamed; `rename_aside` may be
 repeated after a crash. Nothing here deletes a message.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import uuid
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
+from auditlog.models import LogEntry
 from django.db import transaction
 from django.utils.translation import gettext as _
 
@@ -20,12 +24,15 @@ from connectors import disk, event_log, reasons
 from connectors.choices import FileState
 from connectors.errors import FcwebError
 from connectors.event_log import Event
-from connectors.models import SourceFile
+from connectors.mail import replay_format
+from connectors.models import Node, SourceFile
 from connectors.transport.file_names import free_name
 from tracking import record
 
 logger = logging.getLogger(__name__)
 _EXCERPT_LINES = 4  # on either side of the offending line
+_MOVED_AGE = timedelta(minutes=1)  # a row is bad a moment before its file has the name
+_MOVED_LIMIT = 500
 
 
 def badmail_event(
@@ -99,11 +106,21 @@ def set_aside_poison(row: SourceFile, *, now: datetime) -> None:
     row.reason = "POISON"
     row.bad_name = free_name(Path(row.directory), row.name, ".bad", now)
     row.settled_at = now
+    row.sha256 = _digest(Path(row.directory) / row.claimed_name)
     with transaction.atomic():
         event = badmail_event(row, recipients=(), message_id="", now=now)
-        row.save(update_fields=["state", "reason", "bad_name", "settled_at", "crash_count"])
+        row.save(update_fields=["state", "reason", "bad_name", "settled_at", "sha256", "crash_count"])
         record.save([event])
     rename_aside(row, now=now)
+
+
+def _digest(path: Path) -> str:
+    """Return the sha256 of a file, "" when it cannot be read (PU-58)."""
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return ""
 
 
 def read_excerpt(row: SourceFile) -> list[tuple[int, str, bool]]:
@@ -125,26 +142,105 @@ def read_excerpt(row: SourceFile) -> list[tuple[int, str, bool]]:
     return shown
 
 
-def resubmit(row: SourceFile, *, by: str, now: datetime) -> None:
-    """Give a bad file back as `.eml`, so that it is read again; a bad file again stays on the list (PU-56).
+def resubmit(row: SourceFile, *, by: str, now: datetime) -> str:
+    """Give a bad file back as `.eml`, so that it is read again; return its name. Rules: PU-56.
 
-    Raises FcwebError when it is not a bad file any more or has gone.
+    A file that is bad again comes back on the list. Raises FcwebError when it is not a bad file any more or has
+    gone, OSError when it cannot be renamed; it then stays on the list.
     """
     folder = Path(row.directory)
-    if not os.path.lexists(folder / row.bad_name):
+    _must_be_there(row)
+    name = row.name if row.name[-4:].lower() == ".eml" else row.name[:-4] + ".eml"
+    target = free_name(folder, name, ".eml", now)
+    with transaction.atomic():
+        _take_off(row, by=by, into=[target], now=now)
+        disk.rename_new(folder / row.bad_name, folder / target)  # last: an error takes the row back
+    _forget(row, now=now)
+    return target
+
+
+def split(row: SourceFile, *, by: str, now: datetime) -> list[str]:
+    """Cut a file of glued exports into its messages and hand each in; return their names. Rules: RP-24, RP-25.
+
+    The parts hold every byte. They are durable under hidden names before any is handed in. Raises like `resubmit`.
+    """
+    folder = Path(row.directory)
+    _must_be_there(row)
+    with open(os.open(folder / row.bad_name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+        parts = replay_format.split_export(file.read())
+    if len(parts) < 2:
+        raise FcwebError(_("%(name)s holds one message only.") % {"name": row.bad_name}, code="NOT_GLUED")
+    hidden = [f".{uuid.uuid4().hex}.part" for _part in parts]
+    targets = [f"{row.name[:-4]}-{number}.eml" for number in range(1, len(parts) + 1)]
+    try:
+        disk.write_batch(folder, [(name, [part]) for name, part in zip(hidden, parts, strict=True)], mode="fsync")
+        with transaction.atomic():
+            _take_off(row, by=by, into=targets, now=now)
+    except BaseException:
+        disk.unlink_all([folder / name for name in hidden])
+        raise
+    named = []
+    for name, wanted in zip(hidden, targets, strict=True):
+        target = free_name(folder, wanted, ".eml", now)
+        disk.rename_new(folder / name, folder / target)
+        named.append(target)
+    disk.unlink_all([folder / row.bad_name])
+    _forget(row, now=now)
+    return named
+
+
+def forget_moved(node: Node, *, now: datetime) -> int:
+    """Take files off the list that somebody moved or deleted by hand, as Exchange's help tells to do (PU-56)."""
+    old = now - _MOVED_AGE
+    rows = SourceFile.objects.filter(node=node, state=FileState.BAD, settled_at__lt=old).order_by("-id")[:_MOVED_LIMIT]
+    gone = [
+        row
+        for row in rows
+        if not any(os.path.lexists(Path(row.directory) / name) for name in (row.bad_name, row.claimed_name))
+        and Path(row.directory).is_dir()
+    ]
+    if gone:
+        keys = [row.pk for row in gone]
+        SourceFile.objects.filter(pk__in=keys, state=FileState.BAD).update(state=FileState.GONE, settled_at=now)
+        for row in {row.directory: row for row in gone}.values():
+            _clear_events(row.directory, now=now)
+    return len(gone)
+
+
+def _must_be_there(row: SourceFile) -> None:
+    if not os.path.lexists(Path(row.directory) / row.bad_name):
         raise FcwebError(
             _("The file %(name)s is no longer in %(directory)s.") % {"name": row.bad_name, "directory": row.directory},
             code="BAD_FILE_GONE",
         )
+
+
+def _take_off(row: SourceFile, *, by: str, into: Sequence[str], now: datetime) -> None:
+    """Mark a bad file as handed in again, once, and say by whom in the audit trail."""
     changed = SourceFile.objects.filter(pk=row.pk, state=FileState.BAD).update(
         state=FileState.RESUBMITTED, settled_at=now
     )
     if not changed:
         raise FcwebError(_("This file was resubmitted already."), code="BAD_FILE_TAKEN")
-    name = row.name if row.name[-4:].lower() == ".eml" else row.name[:-4] + ".eml"
-    target = free_name(folder, name, ".eml", now)
-    disk.rename_new(folder / row.bad_name, folder / target)
-    disk.unlink_all([folder / f"{row.bad_name}.txt"])
-    logger.info("bad file resubmitted", extra={"file": row.bad_name, "by": by})
-    if not SourceFile.objects.filter(directory=row.directory, state=FileState.BAD).exists():
-        event_log.clear_events((Event.BADMAIL,), row.directory, now=now)
+    LogEntry.objects.log_create(
+        row,
+        force_log=True,
+        action=LogEntry.Action.UPDATE,
+        changes={"state": [FileState.BAD.value, FileState.RESUBMITTED.value]},
+        additional_data={"by": by, "into": list(into)},
+    )
+
+
+def _forget(row: SourceFile, *, now: datetime) -> None:
+    """Remove what was written about a file, and close the conditions it kept open."""
+    disk.unlink_all([Path(row.directory) / f"{row.bad_name}.txt"])
+    _clear_events(row.directory, now=now)
+
+
+def _clear_events(directory: str, *, now: datetime) -> None:
+    """Close 9010 when no bad file is left in a directory, 10004 when no poison file is (PU-57, EV-2, EV-3)."""
+    left = SourceFile.objects.filter(directory=directory, state=FileState.BAD)
+    if not left.exists():
+        event_log.clear_events((Event.BADMAIL, Event.POISON_FILE), directory, now=now)
+    elif not left.filter(reason="POISON").exists():
+        event_log.clear_events((Event.POISON_FILE,), directory, now=now)

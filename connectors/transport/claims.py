@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from django.db import transaction
 from connectors import disk, event_log, owner, spool
 from connectors.choices import FileState
 from connectors.conf import TransportConfig
-from connectors.event_log import Event
+from connectors.event_log import Conditions, Event
 from connectors.models import Node, SourceFile
 from connectors.transport import badmail, rate
 from connectors.transport.file_names import free_name
@@ -27,6 +28,7 @@ from connectors.transport.scan import Candidate
 from fcweb import bulk
 
 logger = logging.getLogger(__name__)
+_HELD_AGE = timedelta(minutes=5)  # a batch takes seconds
 _STRANGER_AGE = timedelta(seconds=60)  # a .tmp without a row is left alone this long: somebody may be writing it
 
 
@@ -87,6 +89,7 @@ def claim(
     per_minute: int | None,
     token: str,
     crash_counts: dict[tuple[int, int, int, int], int],
+    conditions: Conditions,
     now: datetime,
 ) -> tuple[list[Claim], list[Candidate]]:
     """Claim as many candidates as the rate allows; return the claims and what is left over. Rules: PU-3, PU-17."""
@@ -105,7 +108,7 @@ def claim(
             claims.append(Claim(pk=key, candidate=candidate, claimed_name=claimed_name, crash_count=count))
         rows = [_row(item, node=node, source=source, directory=directory, token=token, now=now) for item in claims]
         bulk.insert(SourceFile, _FIELDS, rows)
-    return _rename_all(claims, directory=directory, now=now), left_over
+    return _rename_all(claims, directory=directory, conditions=conditions, now=now), left_over
 
 
 def _row(item: Claim, *, node: Node, source: str, directory: Path, token: str, now: datetime) -> tuple[object, ...]:
@@ -116,59 +119,84 @@ def _row(item: Claim, *, node: Node, source: str, directory: Path, token: str, n
     return (*head, *identity, "", FileState.CLAIMED.value, item.crash_count, now, "", "", 0, "", "", "")
 
 
-def _rename_all(claims: list[Claim], *, directory: Path, now: datetime) -> list[Claim]:
-    """Rename to `.tmp`; a file that went away or cannot be renamed is no longer ours."""
+def _rename_all(claims: list[Claim], *, directory: Path, conditions: Conditions, now: datetime) -> list[Claim]:
+    """Rename to `.tmp`; a file that went away or cannot be renamed is no longer ours. Rules: PU-8, PU-13, EV-6."""
     held = []
     lost = []
+    gone = []
     for item in claims:
         try:
             disk.rename_new(f"{directory}/{item.candidate.name}", f"{directory}/{item.claimed_name}")
         except FileNotFoundError:
-            lost.append(item)  # another instance took it, or its owner did
+            lost.append(item)  # another instance took it, or somebody else did
+            gone.append(item)
         except OSError as error:
             lost.append(item)
-            event_log.raise_event(Event.PICKUP_RENAME, str(directory), f"{item.candidate.name}: {error}", now=now)
+            conditions.saw(Event.PICKUP_RENAME, f"{item.candidate.name}: {error.strerror}", now=now)
         else:
             held.append(item)
     if lost:
         for item in lost:
             item.candidate.close()
         SourceFile.objects.filter(pk__in=[item.pk for item in lost]).delete()
+    for item in gone:
+        if not _is_taken(item):
+            conditions.saw(Event.FILE_VANISHED, item.candidate.name, now=now)
     return held
 
 
-def put_back(claims: Sequence[Claim], *, directory: Path, now: datetime, crashed: bool = False) -> None:
+def _is_taken(item: Claim) -> bool:
+    """Tell whether another instance of ours took the file; `claimed_name` is indexed."""
+    inode = {"device": item.candidate.device, "inode": item.candidate.inode}
+    return SourceFile.objects.filter(claimed_name=item.claimed_name, **inode).exists()
+
+
+def put_back(claims: Sequence[Claim], *, directory: Path, now: datetime) -> None:
     """Return claimed files to `.eml`; the rename comes first, so a crash between the two repeats nothing."""
     for item in claims:
-        _rename_back(directory, item.claimed_name, item.candidate.name, now)
+        if not _rename_back(directory, item.claimed_name, item.candidate.name, now):
+            event_log.raise_event(Event.FILE_VANISHED, str(directory), item.candidate.name, now=now)
         item.candidate.close()
-    count = 1 if crashed else 0
     bulk.update(
         SourceFile,
         ["state", "crash_count", "settled_at"],
-        [(FileState.RELEASED.value, item.crash_count + count, now, item.pk) for item in claims],
+        [(FileState.RELEASED.value, item.crash_count, now, item.pk) for item in claims],
     )
 
 
-def _rename_back(directory: Path, claimed_name: str, name: str, now: datetime) -> None:
+def _rename_back(directory: Path, claimed_name: str, name: str, now: datetime) -> bool:
+    """Rename a `.tmp` to `.eml`, dated when that is taken (PU-19); tell whether it was there."""
     target = name if name[-4:].lower() == ".eml" else name[:-4] + ".eml"
     try:
         disk.rename_new(directory / claimed_name, directory / target)
     except FileExistsError:
         disk.rename_new(directory / claimed_name, directory / free_name(directory, target, ".eml", now))
     except FileNotFoundError:
-        return
+        return False
+    return True
 
 
 def recover(*, node: Node, source: str, directory: Path, config: TransportConfig, now: datetime) -> int:
     """Settle what processes that ended left behind; return how many files were put back. Rules: PU-19, PU-21."""
     returned = 0
-    open_rows = SourceFile.objects.filter(node=node, source=source, state=FileState.CLAIMED)
-    for row in open_rows:
+    held = None
+    for row in SourceFile.objects.filter(node=node, source=source, state=FileState.CLAIMED).order_by("id"):
         if not owner.is_alive(config.run_dir, row.claimed_by):
             returned += _recover_claim(row, config=config, now=now)
+        elif held is None and now - row.claimed_at > _HELD_AGE:
+            held = row
+    _tell_held(held, directory=directory, now=now)
     returned += _recover_strangers(node=node, source=source, directory=directory, config=config, now=now)
     return returned
+
+
+def _tell_held(row: SourceFile | None, *, directory: Path, now: datetime) -> None:
+    """Open or close the condition that a live process has kept a `.tmp` for minutes (UP-5)."""
+    if row is not None:
+        detail = f"{row.claimed_name} process {row.claimed_by} since {row.claimed_at:%Y-%m-%d %H:%M:%S} UTC"
+        event_log.raise_event(Event.CLAIM_HELD, str(directory), detail, now=now)
+    elif event_log.is_open(Event.CLAIM_HELD, str(directory)):
+        event_log.clear_events((Event.CLAIM_HELD,), str(directory), now=now)
 
 
 def _recover_claim(row: SourceFile, *, config: TransportConfig, now: datetime) -> int:
@@ -207,17 +235,29 @@ def _recover_strangers(*, node: Node, source: str, directory: Path, config: Tran
             finished.append(path)
         elif row.state == FileState.BAD:
             badmail.rename_aside(row, now=now)
-    spool.discard(config.spool_dir, finished)
+    _discard_finished(finished, directory=directory, config=config, now=now)
     return returned
+
+
+def _discard_finished(paths: Sequence[Path], *, directory: Path, config: TransportConfig, now: datetime) -> None:
+    """Try again to remove finished `.tmp` files; the condition lasts as long as that fails (EV-4)."""
+    try:
+        spool.discard(config.spool_dir, paths)
+    except OSError as error:
+        event_log.raise_event(Event.PICKUP_DELETE, str(directory), str(error), now=now)
+    else:
+        if event_log.is_open(Event.PICKUP_DELETE, str(directory)):
+            event_log.clear_events((Event.PICKUP_DELETE,), str(directory), now=now)
 
 
 def _return_unclaimed(path: Path, now: datetime) -> int:
     """Rename a `.tmp` without a claim to `.eml` once nobody has written to it for a minute (PU-16, PU-19)."""
     try:
-        age = now.timestamp() - path.lstat().st_mtime
+        status = path.lstat()
     except FileNotFoundError:
         return 0
-    if age < _STRANGER_AGE.total_seconds():
+    age = now.timestamp() - status.st_mtime
+    if not stat.S_ISREG(status.st_mode) or age < _STRANGER_AGE.total_seconds():
         return 0
     _rename_back(path.parent, path.name, path.name[:-4] + ".eml", now)
     return 1

@@ -156,7 +156,8 @@ class Delivery:
         if event is not None:
             others = tuple(other for other in DROP_EVENTS if other is not event)
             event_log.clear_events(others, queue.connector_name, now=now)
-            event_log.raise_event(event, queue.connector_name, trouble.text, now=now)
+            detail = drop_directory.trouble_detail(queue.connector_name, queue.node, trouble.text)
+            event_log.raise_event(event, queue.connector_name, detail, now=now)
 
     def recover(self, now: datetime) -> int:
         """Finish or undo what processes that ended had leased; return how many items (DR-26, DR-27)."""

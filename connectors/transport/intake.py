@@ -11,19 +11,19 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.db import transaction
 
 from connectors import event_log, spool
-from connectors.choices import FileState
+from connectors.choices import FileState, SourceKind
 from connectors.conf import TransportConfig
-from connectors.event_log import Event
+from connectors.event_log import Conditions, Event
 from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.models import Message, Node, SourceFile
-from connectors.transport import badmail, claims, refusals, submission
+from connectors.transport import badmail, claims, refusals, repeats, replay_audit, submission
 from connectors.transport.claims import Claim
 from connectors.transport.file_names import free_name
 from connectors.transport.scan import Scanner
@@ -34,6 +34,8 @@ from tracking import record
 logger = logging.getLogger(__name__)
 
 Reader = Callable[[bytes, int], Draft | Rejection]  # bytes as dropped, owner uid
+MayNotify = Callable[[int, str], bool]  # owner uid, sender of the file
+_CONDITIONS = (Event.PICKUP_READ, Event.PICKUP_RENAME, Event.FILE_VANISHED, Event.FILE_STUCK)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,7 @@ class Door:
     directory: Path
     per_minute: int | None
     reader: Reader
+    may_notify: MayNotify  # whether a refused file may be returned to its sender (A-26)
     domain: str  # default accepted domain, for generated Message-IDs
 
     @property
@@ -71,6 +74,7 @@ class Intake:
         self.closed: set[str] = set()  # names inotify saw closed after writing or moved in
         self._config = config
         self._token = token
+        self._conditions = Conditions(str(door.directory), _CONDITIONS, patience=2 * config.poll_interval)
         self._scanner = Scanner(
             door.directory,
             settle=timedelta(seconds=door.node.settle_seconds),
@@ -85,13 +89,23 @@ class Intake:
 
     def run_once(self, now: datetime) -> int:
         """Take one batch; return the number of files that left the directory."""
+        taken = self._take_batch(now)
+        stuck = self._scanner.stuck
+        told = stuck.told()
+        if told is not None:
+            self._conditions.saw(Event.FILE_STUCK, told[0], now=now, since=told[1])
+        if self._scanner.is_exhausted():
+            self._conditions.settle(now=now, lasting=(Event.FILE_STUCK,) if stuck else ())
+        return taken
+
+    def _take_batch(self, now: datetime) -> int:
         door = self.door
         try:
             candidates = self._scanner.take(
                 self._config.batch, limit_bytes=self._config.batch_bytes, now=now, closed=self.closed
             )
         except OSError as error:
-            event_log.raise_event(Event.PICKUP_READ, str(door.directory), str(error), now=now)
+            self._conditions.saw(Event.PICKUP_READ, str(error), now=now)
             return 0
         if not candidates:
             return 0
@@ -109,6 +123,7 @@ class Intake:
             per_minute=door.per_minute,
             token=self._token,
             crash_counts=crash_counts,
+            conditions=self._conditions,
             now=now,
         )
         self._scanner.give_back(left_over)
@@ -127,12 +142,18 @@ class Intake:
     def _take(self, held: list[Claim], now: datetime) -> tuple[list[Judged], list[SourceFile]]:
         judged = []
         waiting = []
+        unfinished = []
         for claim in held:
             result = self._judge(claim, now)
             if result is None:
                 waiting.append(claim)
+            elif isinstance(result.verdict, Rejection) and result.verdict.fate is Fate.WAIT:
+                unfinished.append(result)
             else:
                 judged.append(result)
+        seen = self._seen_unfinished(unfinished, now)
+        judged.extend(item for item in unfinished if item.claim.candidate.identity in seen)
+        waiting.extend(item.claim for item in unfinished if item.claim.candidate.identity not in seen)
         if waiting:
             claims.put_back(waiting, directory=self.door.directory, now=now)
             for claim in waiting:
@@ -154,32 +175,46 @@ class Intake:
         except Exception:
             # A message of a kind nobody foresaw must not stop the others: it is counted as a crash of its own.
             logger.exception("file could not be judged", extra={"file": candidate.name})
-            return self._crashed(claim)
+            return self._crashed(claim, now)
         finally:
             candidate.close()
-        if isinstance(verdict, Rejection) and verdict.fate is Fate.WAIT:
-            age = now.timestamp() - candidate.modified_ns / 1e9
-            if age < self._config.poll_interval.total_seconds():
-                return None
         return Judged(claim=claim, sha256=digest, source_key=_source_key(claim, digest), verdict=verdict)
 
-    def _crashed(self, claim: Claim) -> Judged | None:
+    def _seen_unfinished(self, items: Sequence[Judged], now: datetime) -> set[tuple[int, int, int, int]]:
+        """Return the identities that were put back unfinished a poll ago and did not change since (PU-49)."""
+        if not items:
+            return set()
+        rows = SourceFile.objects.filter(
+            claimed_name__in=[item.claim.claimed_name for item in items],
+            state=FileState.RELEASED,
+            settled_at__lte=now - self._config.poll_interval,
+        )
+        return set(rows.values_list("device", "inode", "size", "modified_ns"))
+
+    def _crashed(self, claim: Claim, now: datetime) -> Judged | None:
         claim.crash_count += 1
         if claim.crash_count < self._config.poison_threshold:
             return None
+        event_log.raise_event(Event.POISON_FILE, str(self.door.directory), claim.candidate.name, now=now)
         poison = Rejection(fate=Fate.BAD, reason="POISON")
         return Judged(claim=claim, sha256="", source_key=_source_key(claim, ""), verdict=poison)
 
     def _verdict(
         self, data: bytes, claim: Claim, digest: str, *, too_big: bool, now: datetime
     ) -> Submission | Rejection:
+        """Read a file; what would be returned to a sender who may not be told is a bad file (A-26)."""
         door = self.door
-        result = door.reader(data, claim.candidate.owner_uid)
+        uid = claim.candidate.owner_uid
+        result = door.reader(data, uid)
         refusal = None
         if isinstance(result, Rejection):
             if result.fate is not Fate.NOTICE:
                 return result
+            if not door.may_notify(uid, result.originator):
+                return replace(result, fate=Fate.BAD)
             result, refusal = refusals.as_draft(result, data=data, file_name=claim.candidate.name)
+        elif too_big and not door.may_notify(uid, result.envelope.mail_from):
+            return refusals.as_bad(result, "MESSAGE_TOO_BIG")
         elif too_big:
             refusal = refusals.too_big(claim.candidate.name)
         return submission.from_draft(
@@ -204,10 +239,13 @@ class Intake:
         )
         seen = {str(key): pk for key, pk in known}
         fresh = [item for item in judged if isinstance(item.verdict, Submission) and item.source_key not in seen]
-        spooled = submission.spool_all(
-            [item.verdict for item in fresh if isinstance(item.verdict, Submission)], config=self._config, now=now
-        )
+        submissions = [item.verdict for item in fresh if isinstance(item.verdict, Submission)]
+        if door.source == SourceKind.REPLAY:
+            submissions = repeats.marked(submissions, now=now)
+        spooled = submission.spool_all(submissions, config=self._config, now=now)
         with transaction.atomic():
+            if door.source == SourceKind.REPLAY:
+                replay_audit.write([_audited(item) for item in judged], now=now)
             keys = submission.insert(spooled, node=door.node, config=self._config, now=now)
             by_key = dict(zip((item.source_key for item in fresh), keys, strict=True)) | seen
             _settle_taken(judged, by_key, now)
@@ -262,6 +300,25 @@ def _settle_taken(judged: Sequence[Judged], keys: dict[str, int], now: datetime)
         state = FileState.NOTICE if refused else FileState.QUEUED
         rows.append((state.value, item.sha256, now, keys[item.source_key], item.claim.pk))
     bulk.update(SourceFile, ["state", "sha256", "settled_at", "message"], rows)
+
+
+def _audited(item: Judged) -> replay_audit.ReplayFile:
+    """Return what the audit trail says of one Replay file (RP-8)."""
+    verdict = item.verdict
+    candidate = item.claim.candidate
+    envelope = verdict.envelope if isinstance(verdict, Submission) else None
+    rejection = verdict if isinstance(verdict, Rejection) else None
+    return replay_audit.ReplayFile(
+        pk=item.claim.pk,
+        name=os.fsencode(candidate.name).decode("utf-8", "replace"),
+        owner_uid=candidate.owner_uid,
+        sha256=item.sha256,
+        mail_from=envelope.mail_from if envelope else rejection.originator if rejection else "",
+        recipients=envelope.recipients if envelope else rejection.recipients if rejection else (),
+        created_by=envelope.created_by if envelope else "",
+        reason=rejection.reason if rejection else "",
+        warnings=verdict.warnings if isinstance(verdict, Submission) else (),
+    )
 
 
 def _read(descriptor: int, size: int) -> bytes:

@@ -25,21 +25,24 @@ def budget(node: Node, source: str, per_minute: int | None, *, now: datetime) ->
         return None
     Node.objects.select_for_update().get(pk=node.pk)
     share = -(-per_minute // _SHARES)
-    recent = SourceFile.objects.filter(node=node, source=source, claimed_at__gt=now - _WINDOW)
-    # Claims of Pickup and Replay alternate in the table, in key order: the newest few thousand hold the window.
-    newest = SourceFile.objects.order_by("-id").values_list("id", flat=True).first() or 0
-    counts = recent.filter(id__gt=newest - 50_000).aggregate(
-        window=Count("id"), poll=Count("id", filter=Q(claimed_at__gt=now - _POLL))
+    recent = SourceFile.objects.filter(
+        id__gt=_last_before(now - _WINDOW), node=node, source=source, claimed_at__gt=now - _WINDOW
     )
+    counts = recent.aggregate(window=Count("id"), poll=Count("id", filter=Q(claimed_at__gt=now - _POLL)))
     return max(0, min(per_minute - int(counts["window"]), share - int(counts["poll"])))
 
 
-def next_claim_at(node: Node, source: str, per_minute: int, *, now: datetime) -> datetime:
-    """Return the next instant at which the budget can grow."""
-    oldest_in_poll = (
-        SourceFile.objects.filter(node=node, source=source, claimed_at__gt=now - _POLL)
-        .order_by("id")
-        .values_list("claimed_at", flat=True)
-        .first()
-    )
-    return (oldest_in_poll or now) + _POLL
+def _last_before(moment: datetime) -> int:
+    """Return a key below which every claim is older than `moment`.
+
+    Keys ascend with time, clocks of several nodes apart by less than a minute; a few steps by key, no scan.
+    """
+    claims = SourceFile.objects.order_by("-id")
+    newest = claims.values_list("id", flat=True).first() or 0
+    step = 1000
+    while step < newest:
+        found = claims.filter(id__lte=newest - step).values_list("id", "claimed_at").first()
+        if found is None or found[1] <= moment - _WINDOW:
+            return newest - step
+        step *= 4
+    return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from connectors.mail.envelope import Envelope
 from connectors.mail.header import crlf
-from connectors.mail.verdict import Draft, Rejection
+from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.transport.submission import Refusal
 
 # Of a message over the size limit only this much is read: enough for its header.
@@ -21,6 +21,20 @@ _TEXTS = {
 def too_big(file_name: str) -> Refusal:
     """Return the refusal of a message over the organisation's size limit (PU-43)."""
     return Refusal(text=_TEXTS["MESSAGE_TOO_BIG"], context=file_name)
+
+
+def as_bad(draft: Draft, reason: str) -> Rejection:
+    """Return a refused message whose sender may not be told as a bad file (A-26)."""
+    return Rejection(
+        fate=Fate.BAD,
+        reason=reason,
+        originator=draft.envelope.mail_from,
+        recipients=draft.envelope.recipients,
+        bad_recipients=draft.bad_recipients,
+        message_id=draft.message_id,
+        subject=draft.subject,
+        sender=draft.sender,
+    )
 
 
 def as_draft(rejection: Rejection, *, data: bytes, file_name: str) -> tuple[Draft, Refusal]:

@@ -18,7 +18,7 @@ def door(node: Node) -> Door | None:
     trusted = {int(uid) for uid in node.trusted_uids.split(",") if uid.strip().isdigit()}
 
     def read(data: bytes, owner_uid: int) -> Draft | Rejection:
-        return replay_format.read(data, trust_created_by=owner_uid in trusted)
+        return replay_format.read(data, trust_created_by=owner_uid in trusted, unstuff_dots=node.replay_unstuff_dots)
 
     return Door(
         node=node,
@@ -26,5 +26,6 @@ def door(node: Node) -> Door | None:
         directory=Path(node.replay_directory_path),
         per_minute=node.replay_max_messages_per_minute,
         reader=read,
+        may_notify=lambda owner_uid, sender: True,  # whoever may write here is trusted with any envelope (RP-9)
         domain=routing_table.load(node).default_domain,
     )

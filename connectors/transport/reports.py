@@ -15,14 +15,15 @@ from email.utils import format_datetime
 
 from django.db import transaction
 
-from connectors import notices, routing_table, spool
-from connectors.choices import RecipientState, ReportDue
+from connectors import notices, spool, submitters
+from connectors.choices import RecipientState, ReportDue, SourceKind
 from connectors.conf import TransportConfig
 from connectors.mail import dsn
 from connectors.mail.envelope import Envelope, Recipient
 from connectors.mail.header import split
 from connectors.mail.imcea import ImceaError, decapsulate
 from connectors.models import Message, MessageRecipient, Node
+from connectors.submitters import Submitters
 from connectors.transport import queue, submission
 from connectors.transport.submission import Spooled, Submission
 from fcweb import bulk
@@ -47,8 +48,13 @@ def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
     debts = _owed(node)
     if not debts:
         return 0
-    domain = routing_table.load(node).default_domain
-    built = [(debt, _build(debt, node=node, domain=domain, config=config, now=now)) for debt in debts if _earned(debt)]
+    known = submitters.load(node)
+    domain = known.table.default_domain
+    built = [
+        (debt, _build(debt, node=node, domain=domain, config=config, now=now))
+        for debt in debts
+        if _earned(debt) and _allowed(debt, known)
+    ]
     spooled = submission.spool_all([notice for _debt, notice in built], config=config, now=now)
     for (debt, _notice), file in zip(built, spooled, strict=True):
         debt.spooled = file
@@ -87,6 +93,12 @@ def _earned(debt: _Debt) -> bool:
     if not debt.message.mail_from or debt.message.source == "DSN":
         return False
     return any(_wants(recipient, debt.action) for recipient in debt.recipients)
+
+
+def _allowed(debt: _Debt, known: Submitters) -> bool:
+    """Tell whether the sender may be told: of a Pickup file only one the submitter may use, or one inside (A-26)."""
+    message = debt.message
+    return message.source != SourceKind.PICKUP or known.may_notify(message.owner_uid, message.mail_from)
 
 
 def _wants(recipient: MessageRecipient, action: str) -> bool:

@@ -16,6 +16,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from connectors.transport.stuck import StuckFiles
+
+_POLL = timedelta(seconds=5)  # PU-1
 _REMEMBERED = 20_000  # names kept between two scans (UP-20)
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -49,7 +52,7 @@ class Scanner:
 
     def __init__(self, directory: Path, *, settle: timedelta, empty_age: timedelta) -> None:
         self.directory = directory
-        self.unreadable: dict[str, int] = {}  # name -> polls in a row that could not open it (UP-8)
+        self.stuck = StuckFiles(directory)
         self._settle = settle
         self._empty_age = empty_age
         self._waiting: deque[tuple[int, str]] = deque()
@@ -83,12 +86,17 @@ class Scanner:
         """Leave a name alone until then."""
         self._not_before[name] = until
 
+    def is_exhausted(self) -> bool:
+        """Tell whether every name of the last scan was looked at."""
+        return not self._waiting
+
     def next_due(self) -> datetime | None:
         """Return when the earliest left-alone file may be looked at again."""
         return min(self._not_before.values(), default=None)
 
     def _rescan(self, now: datetime) -> None:
         self._not_before = {name: until for name, until in self._not_before.items() if until > now}
+        self.stuck.forget_gone()
         self._waiting.extend(heapq.nsmallest(_REMEMBERED, self._names()))
 
     def _names(self) -> Iterator[tuple[int, str]]:
@@ -108,11 +116,8 @@ class Scanner:
             descriptor = os.open(f"{self.directory}/{name}", _FLAGS)
         except FileNotFoundError:
             return None
-        except OSError:
-            self.unreadable[name] = self.unreadable.get(name, 0) + 1
-            self._not_before[name] = now + timedelta(seconds=5)
-            return None
-        self.unreadable.pop(name, None)
+        except OSError as error:
+            return self._leave(name, error.strerror or "cannot be opened", now)
         status = os.fstat(descriptor)
         candidate = Candidate(
             name=name,
@@ -124,18 +129,25 @@ class Scanner:
             owner_uid=status.st_uid,
         )
         wait = self._wait_time(candidate, status, now=now, closed=closed)
-        if wait is None:
+        hindrance = _hindrance(candidate, status) if wait is None else ""
+        if wait is None and not hindrance:
+            self.stuck.opened(name)
             return candidate
         candidate.close()
+        if wait is None:
+            return self._leave(name, hindrance, now)
         self._not_before[name] = now + wait
         return None
+
+    def _leave(self, name: str, why: str, now: datetime) -> None:
+        """Leave a file that cannot be taken for the next poll (PU-7)."""
+        self.stuck.failed(name, why, now=now)
+        self._not_before[name] = now + _POLL
 
     def _wait_time(
         self, candidate: Candidate, status: os.stat_result, *, now: datetime, closed: set[str]
     ) -> timedelta | None:
         """Return how long to leave the file alone, or None when it may be taken."""
-        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            return timedelta(seconds=60)
         age = timedelta(seconds=now.timestamp() - candidate.modified_ns / 1e9)
         if candidate.size == 0 and age < self._empty_age:
             return min(self._empty_age - age, self._empty_age)
@@ -145,8 +157,6 @@ class Scanner:
             return self._settle - age
         elif age < timedelta(0) and not self._unchanged(candidate, now):
             return self._settle
-        if _is_locked(candidate.descriptor):
-            return timedelta(seconds=5)
         return None
 
     def _unchanged(self, candidate: Candidate, now: datetime) -> bool:
@@ -159,6 +169,15 @@ class Scanner:
             return False
         del self._dated_ahead[candidate.name]
         return True
+
+
+def _hindrance(candidate: Candidate, status: os.stat_result) -> str:
+    """Return why a settled file cannot be taken, "" when it can. Rules: PU-9, PU-66."""
+    if not stat.S_ISREG(status.st_mode):
+        return "not a regular file"
+    if status.st_nlink != 1:
+        return "has another hard link"
+    return "locked" if _is_locked(candidate.descriptor) else ""
 
 
 def _is_locked(descriptor: int) -> bool:

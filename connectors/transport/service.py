@@ -5,23 +5,27 @@ Re-reads the node's row now and then, so a changed directory or rate needs no re
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
-from connectors import drop_directory, event_log, owner, routing_table
+from connectors import drop_directory, event_log, owner, routing_table, watched
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
-from connectors.event_log import Event
+from connectors.event_log import Conditions, Event
 from connectors.models import ForeignConnector, Node
-from connectors.transport import bell, categorizer, claims, pickup, pressure, replay, reports
+from connectors.transport import badmail, bell, categorizer, claims, pickup, pressure, replay, reports
 from connectors.transport.delivery import Delivery
 from connectors.transport.intake import Door, Intake
 from connectors.transport.pressure import Level
 from connectors.transport.runner import Stage
 from connectors.transport.sweep import Sweep
 from connectors.transport.watch import Watcher
+
+logger = logging.getLogger(__name__)
 
 STAGES = ("pickup", "replay", "categorize", "deliver", "report")
 # Two processes share the work of a node on two cores: one takes files, the other routes, delivers and reports.
@@ -40,6 +44,8 @@ class Service:
         self._token = token
         self._watcher = watcher
         self._intakes: dict[str, Intake] = {}
+        self._checks: dict[str, tuple[datetime, bool]] = {}  # examined until, and whether it may be used
+        self._settings: dict[str, object] | None = None
         self._delivery = Delivery(self.node, config=config, token=token)
         self._reload_at: datetime | None = None
         self._pressure_at: datetime | None = None
@@ -93,11 +99,13 @@ class Service:
     def _take(self, name: str, stage: ModuleType, now: datetime) -> int:
         """Take one batch of a watched directory, unless it is off, unsafe or under back pressure (PU-10)."""
         self._reload(now)
+        if not self._is_usable(name, now):
+            self._intakes.pop(name, None)
+            return 0
         intake = self._intakes.get(name)
         if intake is None:
             door: Door | None = stage.door(self.node)
-            if door is None or not door.directory.is_dir():
-                self._report_directory(door, now)
+            if door is None:
                 return 0
             intake = self._intakes[name] = Intake(door, config=self._config, token=self._token)
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
@@ -110,9 +118,41 @@ class Service:
             bell.ring(self._config.run_dir)
         return taken
 
-    def _report_directory(self, door: Door | None, now: datetime) -> None:
-        if door is not None:
-            event_log.raise_event(Event.NO_PICKUP_DIRECTORY, str(door.directory), "directory does not exist", now=now)
+    def _is_usable(self, name: str, now: datetime) -> bool:
+        """Examine a watched directory once a poll; say what is wrong while it is. Rules: PU-62, PU-64, PU-65, EV-1."""
+        check = self._checks.get(name)
+        if check is not None and check[0] > now:
+            return check[1]
+        path = self._watched(name)
+        usable = bool(path) and self._examine(name, path, now)
+        self._checks[name] = (now + self._config.poll_interval, usable)
+        return usable
+
+    def _watched(self, name: str) -> str:
+        node = self.node
+        return node.pickup_directory_path if name == "pickup" else node.replay_directory_path
+
+    def _examine(self, name: str, path: str, now: datetime) -> bool:
+        codes = (Event.NO_PICKUP_DIRECTORY, Event.DIRECTORY_ACCESS)
+        conditions = Conditions(path, codes, patience=timedelta(0))
+        if not os.path.lexists(path):
+            try:
+                watched.create(path)
+            except OSError as error:
+                conditions.saw(Event.NO_PICKUP_DIRECTORY, f"{path}: {error.strerror}", now=now)
+                conditions.settle(now=now, lasting=(Event.NO_PICKUP_DIRECTORY,))
+                return False
+        # Of two directories that overlap Pickup is the one that is used: Replay trusts what it reads.
+        others = [self.node.pickup_directory_path] if name == "replay" else []
+        found = watched.examine(path, others=others)
+        refused = [problem.text for problem in found if problem.refuses]
+        if refused:
+            conditions.saw(Event.DIRECTORY_ACCESS, "\n".join(refused), now=now)
+        elif name not in self._checks:
+            for problem in found:
+                logger.warning("watched directory", extra={"directory": path, "problem": problem.text})
+        conditions.settle(now=now, lasting=(Event.DIRECTORY_ACCESS,) if refused else ())
+        return not refused
 
     def _reload(self, now: datetime) -> None:
         """Read the node again; a changed directory or limit makes new doors (PU-22)."""
@@ -120,10 +160,13 @@ class Service:
             return
         self._reload_at = now + _RELOAD_EVERY
         fresh = Node.objects.get(pk=self.node.pk)
-        if _settings(fresh) != _settings(self.node):
+        settings = _settings(fresh)
+        if self._settings is not None and settings != self._settings:
             self._intakes.clear()
+            self._checks.clear()
             self._delivery = Delivery(fresh, config=self._config, token=self._token)
         self.node = fresh
+        self._settings = settings
         if self._watcher is not None:
             self._watcher.watch_drops(_drop_directories(fresh))
 
@@ -148,18 +191,20 @@ class Service:
         for intake in self._intakes.values():
             door = intake.door
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
+        badmail.forget_moved(self.node, now=now)
         recovered = self._delivery.recover(now)
         owner.forget_dead(self._config.run_dir)
         return recovered
 
 
 def _settings(node: Node) -> dict[str, object]:
-    """Return the columns that doors and couriers are made from."""
-    return {
+    """Return the columns that doors and couriers are made from, and the uid map (PU-66)."""
+    columns = {
         field.attname: getattr(node, field.attname)
         for field in node._meta.concrete_fields
         if field.attname != "routed_generation"
     }
+    return {**columns, "submitters": list(node.submitter_addresses.values_list("uid", "address"))}
 
 
 def _drop_directories(node: Node) -> list[Path]:

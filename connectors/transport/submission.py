@@ -24,7 +24,7 @@ from connectors.mail.verdict import BadRecipient, Draft
 from connectors.mail.xtext import xtext_encode
 from connectors.models import Message, MessageRecipient, Node
 from fcweb import bulk
-from tracking import record
+from tracking import custom_data, record
 
 _PRIORITIES = {"High": Priority.HIGH, "Normal": Priority.NORMAL, "Low": Priority.LOW}
 
@@ -55,6 +55,7 @@ class Submission:
     priority: str = "Normal"
     has_org_headers: bool = False
     bad_recipients: tuple[BadRecipient, ...] = ()
+    warnings: tuple[str, ...] = ()  # codes for the RECEIVE event (tracking.warning_words)
     refusal: Refusal | None = None
     original_pk: int | None = None  # the message a notice reports on
 
@@ -95,6 +96,7 @@ def from_draft(
         priority=draft.priority,
         has_org_headers=draft.has_org_headers,
         bad_recipients=draft.bad_recipients,
+        warnings=draft.warnings,
         refusal=refusal,
     )
 
@@ -310,4 +312,5 @@ def _receive_event(submission: Submission, tracked_id: int, *, node: Node, now: 
         context=submission.source_file,
         recipients=[(clean(r.address, 600), r.field) for r in submission.envelope.recipients],
         client_ip=submission.envelope.source_ip,
+        custom=custom_data.pairs({custom_data.WARNING: submission.warnings}) if submission.warnings else "",
     )

@@ -1,6 +1,8 @@
-"""Bad files: the list, one file with its offending line, and the button that hands it in again."""
+"""Bad files: the list, one file with its offending line, and the buttons that hand it in again (PU-56, UP-3, RP-25)."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from auditlog.models import LogEntry
 from django.contrib import messages
@@ -25,10 +27,12 @@ _SHOWN_STATES = (FileState.BAD, FileState.RESUBMITTED)
 def bad_files(request: HttpRequest) -> HttpResponse:
     """Show files that wait for a decision, newest first."""
     number = reads.count()
-    page = reads.page(newer=key_of(request, "newer"), older=key_of(request, "older"))
-    return render(
-        request, "connectors/bad_files.html", {"page": page, "number": number, "answer": reads.answer(number)}
-    )
+    found = reads.reasons_found() if number else []
+    reason = request.GET.get("reason", "")
+    reason = reason if reason in {code for code, _number, _sentence in found} else ""
+    page = reads.page(newer=key_of(request, "newer"), older=key_of(request, "older"), reason=reason)
+    context = {"page": page, "number": number, "answer": reads.answer(number), "reasons": found, "reason": reason}
+    return render(request, "connectors/bad_files.html", context)
 
 
 @require_safe
@@ -42,16 +46,29 @@ def bad_file(request: HttpRequest, pk: int) -> HttpResponse:
         LogEntry.objects.log_create(row, force_log=True, action=LogEntry.Action.ACCESS)
     context = {"file": reads.in_words(row), "excerpt": excerpt, "may_read": may_read}
     context["is_bad"] = row.state == FileState.BAD
+    context["can_split"] = context["is_bad"] and row.reason == "CONCATENATED_EXPORT"
     return render(request, "connectors/bad_file.html", context)
 
 
 @require_POST
 @may("connectors.change_sourcefile")
 def resubmit(request: HttpRequest, pk: int) -> HttpResponse:
-    """Hand a bad file in again; it is read like a new one."""
+    """Hand a bad file in again; it is read like a new one (PU-56)."""
+    return _hand_in(request, pk, badmail.resubmit)
+
+
+@require_POST
+@may("connectors.change_sourcefile")
+def split(request: HttpRequest, pk: int) -> HttpResponse:
+    """Cut a file of glued exports into its messages and hand each in (RP-25)."""
+    return _hand_in(request, pk, badmail.split)
+
+
+def _hand_in(request: HttpRequest, pk: int, action: Callable[..., str | list[str]]) -> HttpResponse:
+    """Do it, say what happened and return to the list."""
     row = get_object_or_404(SourceFile, pk=pk, state__in=_SHOWN_STATES)
     try:
-        badmail.resubmit(row, by=request.user.get_username(), now=timezone.now())
+        done = action(row, by=request.user.get_username(), now=timezone.now())
     except FcwebError as error:
         messages.error(request, str(error))
     except OSError as error:
@@ -59,5 +76,6 @@ def resubmit(request: HttpRequest, pk: int) -> HttpResponse:
         facts = {"name": row.bad_name, "directory": row.directory, "error": error.strerror}
         messages.error(request, text % facts)
     else:
-        messages.success(request, _("%(name)s was handed in again; it is read within seconds.") % {"name": row.name})
+        text = _("%(name)s was handed in again; it is read within seconds.")
+        messages.success(request, text % {"name": done if isinstance(done, str) else ", ".join(done)})
     return redirect("bad-files")
