@@ -20,7 +20,8 @@ def reached(message_ids: Iterable[str], *, since: datetime) -> set[tuple[str, st
     """
     states = _WAITING | _ARRIVED
     known = TrackedMessage.objects.filter(message_id__in=set(message_ids), last_at__gte=since, state__in=states)
-    messages = {pk: (text, state) for pk, text, state in known.values_list("pk", "message_id", "state")[:_COPIES]}
+    copies = known.values_list("pk", "message_id", "state")[:_COPIES]
+    messages: dict[int, tuple[str, str]] = {pk: (text, state) for pk, text, state in copies}
     if not messages:
         return set()
     recipients = EventRecipient.objects.filter(
@@ -28,7 +29,7 @@ def reached(message_ids: Iterable[str], *, since: datetime) -> set[tuple[str, st
     ).values_list("event__message_id", "event__event", "address_key")
     found = set()
     for pk, event, key in recipients:
-        message_id, state = messages[pk]
+        message_id, state = messages[int(pk)]
         if event != "RECEIVE" or state in _WAITING:
             found.add((message_id, key))
     return found

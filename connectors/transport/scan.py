@@ -117,7 +117,8 @@ class Scanner:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return self._leave(name, error.strerror or "cannot be opened", now)
+            self._leave(name, error.strerror or "cannot be opened", now)
+            return None
         status = os.fstat(descriptor)
         candidate = Candidate(
             name=name,
@@ -135,8 +136,9 @@ class Scanner:
             return candidate
         candidate.close()
         if wait is None:
-            return self._leave(name, hindrance, now)
-        self._not_before[name] = now + wait
+            self._leave(name, hindrance, now)
+        else:
+            self._not_before[name] = now + wait
         return None
 
     def _leave(self, name: str, why: str, now: datetime) -> None:

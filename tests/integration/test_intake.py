@@ -676,3 +676,54 @@ def test_a_hundred_thousand_files_cost_a_bounded_batch_and_bounded_memory(tmp_pa
 
     assert len(first) == 200
     assert peak < 30 * 1024 * 1024
+
+
+@pytest.mark.rule("EV-4", "PU-15")
+def test_a_finished_tmp_that_cannot_be_removed_is_told_until_it_can(site, pickup, daemon, monkeypatch):
+    from connectors import spool
+
+    pickup("a.eml", FAX)
+    now = timezone.now()
+
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spool, "discard", refuse)
+        daemon(now)
+        daemon(now + timedelta(seconds=31))
+    assert names(site) == ["a.tmp"]
+    assert list(open_events()) == [90004]
+
+    daemon(now + timedelta(seconds=62))
+    assert names(site) == []
+    assert open_events() == {}
+    assert Message.objects.count() == 1
+
+
+@pytest.mark.rule("EV-5", "EV-6", "PU-8", "PU-13")
+@pytest.mark.parametrize(("module", "name", "code"), [("disk", "rename_new", 90006), ("os", "scandir", 90005)])
+def test_a_rename_or_read_error_is_told_once_and_ends(site, pickup, daemon, monkeypatch, module, name, code):
+    from connectors.transport import claims, scan
+
+    pickup("a.eml", FAX)
+    now = timezone.now()
+    daemon(now - timedelta(seconds=200))  # opens the directory; the file is not settled yet at that instant
+    pickup("b.eml", FAX)
+
+    def refuse(*args):
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(claims.disk if module == "disk" else scan.os, name, refuse)
+        daemon.service._recovered_at = now + timedelta(minutes=1)
+        daemon(now)
+        daemon(now + timedelta(seconds=6))
+    assert list(open_events()) == [code]
+    assert "b.eml" in names(site)
+    assert EventLogEntry.objects.filter(subject=str(inbox(site))).count() == 1
+
+    daemon(now + timedelta(seconds=12))
+    daemon(now + timedelta(seconds=30))
+    assert names(site) == []
+    assert open_events() == {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from connectors.choices import FileState
@@ -28,7 +29,8 @@ def claim(node, count, at, *, source="PICKUP", state=FileState.QUEUED):
 
 
 def budget(node, per_minute, now, source="PICKUP"):
-    return rate.budget(node, source, per_minute, now=now)
+    with transaction.atomic():
+        return rate.budget(node, source, per_minute, now=now)
 
 
 @pytest.mark.rule("PU-2", "PU-3", "A-1")
