@@ -23,7 +23,7 @@ from tracking.models import TrackedMessage
 _BATCH = 500
 _CLAIM_AGE = timedelta(days=7)  # a settled claim is kept this long, for people who look for a file by name
 _ORPHANS_EVERY = timedelta(hours=1)
-_FINISHED = (FileState.QUEUED, FileState.NOTICE, FileState.RELEASED, FileState.RESUBMITTED)
+_FINISHED = (FileState.QUEUED, FileState.NOTICE, FileState.RELEASED, FileState.RESUBMITTED, FileState.GONE)
 
 
 class Sweep:

@@ -628,7 +628,7 @@ def test_an_exported_file_is_refused_in_pickup_and_sent_to_x_receiver_alone_in_r
     assert b"ExtendedProps" not in drop.read_bytes()
 
 
-@pytest.mark.rule("PU-23", "RP-9")
+@pytest.mark.rule("PU-11", "PU-23", "RP-9")
 @pytest.mark.parametrize(
     ("name", "door"), [("pickup_plain", "pickup"), ("pickup_mime", "pickup"), ("replay_documented", "replay")]
 )
