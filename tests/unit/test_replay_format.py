@@ -401,3 +401,10 @@ def test_no_bytes_make_reading_or_splitting_raise(data):
     assert isinstance(read(SENDER + data + b"\r\n\r\n", trust_created_by=True), Draft | Rejection)
     assert isinstance(read(data, trust_created_by=True), Draft | Rejection)
     assert b"".join(split_export(data)) == data
+
+
+@pytest.mark.rule("RP-25")
+def test_the_block_nearest_its_end_mark_is_the_second_message():
+    first = export(1, declared=False) + b"X-Sender: is a word of this body\r\nmore of it\r\n"
+
+    assert split_export(first + export(2)) == [first, export(2)]
