@@ -15,9 +15,8 @@ from enum import StrEnum
 
 from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
-from django.db.models.functions import Substr
 
-from tracking import text_index
+from tracking import conditions, text_index
 from tracking.fold import fold
 from tracking.models import AddressName, EventRecipient, TrackedMessage, TrackingEvent
 from tracking.query import (
@@ -26,20 +25,14 @@ from tracking.query import (
     SearchQuery,
     address_pattern,
     bare_id,
-    internal_id,
-    like,
-    network_id,
-    status_prefixes,
     words,
 )
 from tracking.rows import EventRow, rows_of
 
 _DRIVER_LIMIT = 5000  # keys fetched first; above that hits are frequent enough for a walk
 _NAMES_LIMIT = 500  # addresses a pattern may stand for
-_CONNECTORS_LIMIT = 200
 _SCAN = timedelta(hours=24)  # how far back criteria without an index look, when no start is given
 _LONGEST_SCAN = timedelta(days=31)
-_LAST = "\U0010ffff"  # sorts after every continuation of a prefix
 _WEAK = frozenset(set(Key) - {Key.EVENT, Key.SOURCE, Key.CONNECTOR, Key.START, Key.END})
 
 
@@ -134,7 +127,7 @@ def oldest() -> datetime | None:
 
 def filtered(query: SearchQuery) -> QuerySet[TrackingEvent]:
     """Return exactly the events that `query.matches` accepts, however long it takes."""
-    return _conditioned(query).select_related("message")
+    return conditions.conditioned(query).select_related("message")
 
 
 def planned(query: SearchQuery, *, now: datetime, is_bounded: bool = True) -> Plan:
@@ -150,13 +143,13 @@ def planned(query: SearchQuery, *, now: datetime, is_bounded: bool = True) -> Pl
             query = replace(query, start=scan_from)
     if connection.vendor == "postgresql" and query.start is None:
         query = replace(query, start=oldest())  # a time bound lets partitions be left out
-    events = _conditioned(query)
+    events = conditions.conditioned(query)
     if driver is not None:
         events = events.filter(driver)
     shown_scan_from = scan_from if scan else None
     return Plan(
         events=events,
-        same_message=_event_conditions(query),
+        same_message=conditions.event_conditions(query),
         scan=scan,
         scan_from=shown_scan_from,
         lacks_index=not has_index and bool(scan),
@@ -200,7 +193,7 @@ def _driver(query: SearchQuery, *, has_index: bool) -> Q | None:
     for criterion in sorted(positive, key=lambda c: order.index(c.key)):
         match criterion.key:
             case Key.ID:
-                found = _messages(_id_condition(criterion), sortable=_is_indexed_id(criterion))
+                found = _messages(conditions.id_condition(criterion), sortable=_is_indexed_id(criterion))
             case Key.RECIPIENT:
                 keys = _keys_for(criterion)
                 found = None if keys is None else _events_to(keys, query)
@@ -283,145 +276,17 @@ def _names_like(pattern: str) -> QuerySet[AddressName, str]:
     prefix, _star, rest = pattern.partition("*")
     domain = pattern.removeprefix("*@")
     if pattern.startswith("*@") and "*" not in domain and "@" not in domain:
-        return names.filter(domain=domain[:255], key__like=pattern).values_list("key", flat=True)
-    if prefix and connection.vendor == "sqlite":
-        names = names.filter(key__gte=prefix, key__lt=prefix + _LAST)
-    elif not prefix:
+        names = names.filter(domain=domain[:255])
+    elif prefix and connection.vendor == "sqlite":
+        names = names.filter(key__gte=prefix, key__lt=prefix + conditions.LAST)
+    else:
         longest = max(rest.split("*"), key=len)
         if len(longest) >= text_index.SHORTEST and connection.vendor == "sqlite" and text_index.is_ready():
             hits = text_index.keys_containing(AddressName, longest, limit=_DRIVER_LIMIT + 1)
             if len(hits) <= _DRIVER_LIMIT:
                 names = names.filter(pk__in=hits)
-    return names.filter(key__like=pattern).values_list("key", flat=True)
-
-
-# ---- conditions: what every criterion means in SQL ----
-
-
-def _conditioned(query: SearchQuery) -> QuerySet[TrackingEvent]:
-    events = TrackingEvent.objects.filter(_event_conditions(query))
-    for criterion in query.active:
-        condition = _message_condition(criterion)
-        if condition is not None:
-            events = events.filter(~condition if criterion.negated else condition)
-    return events
-
-
-def _event_conditions(query: SearchQuery) -> Q:
-    """Return the conditions that differ between events of one message: times and the event's own columns."""
-    combined = Q()
-    if query.start:
-        combined &= Q(at__gte=query.start)
-    if query.end:
-        combined &= Q(at__lt=query.end)
-    for criterion in query.active:
-        condition = _event_condition(criterion)
-        if condition is not None:
-            combined &= ~condition if criterion.negated else condition
-    return combined
-
-
-def _event_condition(criterion: Criterion) -> Q | None:
-    value = criterion.value
-    match criterion.key:
-        case Key.EVENT:
-            return Q(event__in=words(value.upper()))
-        case Key.SOURCE:
-            return Q(source__in=words(value.upper()))
-        case Key.CONNECTOR:
-            return Q(connector_id__in=connectors_like(value))
-        case Key.FILE:
-            return Q(source_context__has=value)
-        case Key.REFERENCE:
-            return Q(reference__has=bare_id(value))
-        case Key.RECIPIENT:
-            return Q(Exists(_recipients(_recipient_condition(criterion))))
-        case Key.STATUS:
-            prefixes = status_prefixes(value)
-            codes = Q()
-            for prefix in prefixes:
-                codes |= Q(status__startswith=prefix) | Q(enhanced__startswith=f" {prefix}")
-            return Q(Exists(_recipients().annotate(enhanced=Substr("status", 4)).filter(codes)))
-        case Key.TEXT:
-            word = fold(value)
-            subject = Q(message__subject_key__contains=word) | Q(message__sender_key__contains=word)
-            return subject | Q(Exists(_recipients(Q(address_key__contains=word))))
-        case _:
-            return None
-
-
-def _message_condition(criterion: Criterion) -> Q | None:
-    value = criterion.value
-    match criterion.key:
-        case Key.SENDER:
-            return _sender_condition(criterion)
-        case Key.SUBJECT:
-            return Q(message__subject_key__contains=fold(value))
-        case Key.ID:
-            condition = _id_condition(criterion)
-            return Q(message__in=TrackedMessage.objects.filter(condition).values("pk"))
-        case Key.STATE:
-            return Q(message__state__in=words(value.lower()))
-        case Key.SIZE:
-            return Q(message__size__gte=criterion.low, message__size__lte=criterion.high)
-        case _:
-            return None
-
-
-def _sender_condition(criterion: Criterion) -> Q:
-    pattern = address_pattern(criterion.value)
-    return Q(message__sender_key__like=pattern) if "*" in pattern else Q(message__sender_key=pattern)
-
-
-def _recipient_condition(criterion: Criterion) -> Q:
-    condition = Q()
-    for value in words(criterion.value):
-        pattern = address_pattern(value)
-        condition |= Q(address_key__like=pattern) if "*" in pattern else Q(address_key=pattern)
-    return condition
-
-
-def _recipients(condition: Q | None = None) -> QuerySet[EventRecipient]:
-    found = EventRecipient.objects.filter(event=OuterRef("pk"))
-    return found if condition is None else found.filter(condition)
-
-
-def _id_condition(criterion: Criterion) -> Q:
-    """Return a condition on TrackedMessage."""
-    value = bare_id(criterion.value)
-    if value.endswith("*"):
-        prefix = value[:-1]
-        if connection.vendor == "sqlite":
-            bracketed = Q(message_id__gte=f"<{prefix}", message_id__lt=f"<{prefix}{_LAST}")
-            return bracketed | Q(message_id__gte=prefix, message_id__lt=f"{prefix}{_LAST}")
-        return Q(message_id__startswith=f"<{prefix}") | Q(message_id__startswith=prefix)
-    condition = Q(message_id__in=[f"<{value}>", value])
-    guid, number = network_id(value), internal_id(value)
-    if guid is not None:
-        condition |= Q(network_message_id=guid)
-    if number is not None:
-        condition |= Q(internal_message_id=number)
-    return condition
-
-
-def connectors_like(value: str) -> list[str]:
-    """Return the connector names of the events that a caseless name or pattern stands for: one index probe a name."""
-    pattern = fold(value)
-    named = TrackingEvent.objects.exclude(connector_id="")
-    found: list[str] = []
-    name: str | None = ""
-    for _probe in range(_CONNECTORS_LIMIT):
-        name = (
-            named.filter(connector_id__gt=name).order_by("connector_id").values_list("connector_id", flat=True).first()
-        )
-        if name is None:
-            break
-        if like(pattern, fold(name)):
-            found.append(name)
-    return found
-
-
-# ---- page keys ----
+    wanted = names.filter(key__like=pattern)
+    return wanted.values_list("key", flat=True)
 
 
 def _key(text: str) -> tuple[datetime, int] | None:
