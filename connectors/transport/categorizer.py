@@ -17,8 +17,9 @@ from connectors import routing_table
 from connectors.choices import MessageState, RecipientState, ReportDue
 from connectors.mail.xtext import xtext_encode
 from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node
-from connectors.transport import queue
-from connectors.transport.routing import DeliveryType, NextHop, Resolution, RoutingTable, Verdict, resolve
+from connectors.transport import limits, queue
+from connectors.transport.limits import EXEMPT_SOURCES
+from connectors.transport.routing import DeliveryType, Directory, NextHop, Resolution, RoutingTable, Verdict, resolve
 from fcweb import bulk
 from tracking import record
 
@@ -55,11 +56,19 @@ def _categorize(node: Node, *, limit: int, now: datetime) -> int:
         waiting = MessageRecipient.objects.filter(message__in=list(messages), state=RecipientState.SUBMITTED)
         recipients = list(waiting.order_by("pk"))
         table = routing_table.load(node)
-        directory = routing_table.directory_for({recipient.address for recipient in recipients}, table)
-        batch = _Batch(messages, table, node=node, now=now)
+        addresses = {r.address for r in recipients} | {m.mail_from for m in messages.values() if m.mail_from}
+        directory = routing_table.directory_for(addresses, table)
+        batch = _Batch(messages, table, directory, node=node, now=now)
         for recipient in recipients:
             message = messages[recipient.message_id]
-            batch.add(recipient, resolve(recipient.address, size=message.size, table=table, directory=directory))
+            resolution = resolve(
+                recipient.address,
+                size=message.size,
+                table=table,
+                directory=directory,
+                is_exempt=message.source in EXEMPT_SOURCES,
+            )
+            batch.add(recipient, resolution)
         batch.write()
     return len(messages)
 
@@ -67,7 +76,9 @@ def _categorize(node: Node, *, limit: int, now: datetime) -> int:
 class _Batch:
     """The rows that one categorizer transaction writes."""
 
-    def __init__(self, messages: dict[int, Message], table: RoutingTable, *, node: Node, now: datetime) -> None:
+    def __init__(
+        self, messages: dict[int, Message], table: RoutingTable, directory: Directory, *, node: Node, now: datetime
+    ) -> None:
         self._messages = messages
         self._table = table
         self._node = node
@@ -76,6 +87,17 @@ class _Batch:
         # (message, next hop, recipient when it needs a copy of its own) -> recipients that share the copy
         self._copies: dict[tuple[int, NextHop, int], list[tuple[int, str]]] = {}
         self._counts = _recipient_counts(messages)
+        self._excess = {
+            key: limits.excess(
+                message.mail_from,
+                size=message.size,
+                recipients=self._counts.get(key, 0),
+                max_recipients=node.max_recipients,
+                is_exempt=message.source in EXEMPT_SOURCES,
+                directory=directory,
+            )
+            for key, message in messages.items()
+        }
         self._changed: set[int] = set()  # messages with a recipient the spool file names differently
         self._failed: list[tuple[object, ...]] = []
         self._rewritten: list[tuple[str, int]] = []
@@ -84,13 +106,14 @@ class _Batch:
     def add(self, recipient: MessageRecipient, resolution: Resolution) -> None:
         """Take the decision on one recipient."""
         message = self._messages[recipient.message_id]
-        if self._counts[message.pk] > self._node.max_recipients:
-            self._fail(recipient, "550 5.5.3 RESOLVER.ADR.RecipLimit; too many recipients", "Recipients")
+        excess = self._excess[message.pk]
+        if excess is not None:
+            self._fail(recipient, excess.text, excess.context)
             return
         if resolution.resolved_from:
             self._resolved(recipient, resolution, message)
         if resolution.verdict is Verdict.FAIL:
-            context = "Size" if resolution.status == "5.3.4" else "NoRoute"
+            context = "Size" if resolution.status in {"5.2.3", "5.3.4"} else "NoRoute"
             self._fail(recipient, resolution.text, context)
             return
         hop = resolution.next_hop

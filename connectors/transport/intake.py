@@ -180,6 +180,10 @@ class Intake:
             result, refusal = refusals.as_draft(result, data=data, file_name=claim.candidate.name)
         elif too_big:
             refusal = refusals.too_big(claim.candidate.name)
+        else:
+            refusal = refusals.looping(result, claim.candidate.name)
+        if refusal is not None and (rejection := refusals.untellable(result)) is not None:
+            return rejection
         return submission.from_draft(
             result,
             node=door.node,

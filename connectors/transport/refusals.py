@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from connectors.mail import loops
 from connectors.mail.envelope import Envelope
-from connectors.mail.header import crlf
-from connectors.mail.verdict import Draft, Rejection
+from connectors.mail.header import Field, HeaderError, crlf, split
+from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.transport.submission import Refusal
 
 # Of a message over the size limit only this much is read: enough for its header.
@@ -14,6 +15,7 @@ _TEXTS = {
     "HEADER_TOO_BIG": "550 5.3.4 PICKUP.HeaderSize; message header is too large",
     "TOO_MANY_RECIPIENTS": "550 5.5.3 PICKUP.RecipLimit; too many recipients",
     "MESSAGE_TOO_BIG": "550 5.3.4 RESOLVER.SizeLimit; message is too large",
+    "LOOP": "554 5.4.6 Hop count exceeded - possible mail loop",
     "BAD_RECIPIENTS": "550 5.1.3 The recipient address is not valid",
 }
 
@@ -21,6 +23,39 @@ _TEXTS = {
 def too_big(file_name: str) -> Refusal:
     """Return the refusal of a message over the organisation's size limit (PU-43)."""
     return Refusal(text=_TEXTS["MESSAGE_TOO_BIG"], context=file_name)
+
+
+def looping(draft: Draft, file_name: str) -> Refusal | None:
+    """Return the refusal of a message that passed too many systems, or None (QL-12)."""
+    if loops.hops(draft.header_fields) <= loops.MAX_HOPS:
+        return None
+    return Refusal(text=_TEXTS["LOOP"], context=file_name)
+
+
+def untellable(draft: Draft) -> Rejection | None:
+    """Return the rejection of a refused message whose refusal nobody can be told, or None (DSN-7, MT-4).
+
+    It never entered a queue, so that its file must stay: as a bad file, for a person to decide.
+    """
+    if draft.envelope.mail_from and not loops.is_automatic(_fields(draft)):
+        return None
+    return Rejection(
+        fate=Fate.BAD,
+        reason="NO_NOTICE_ADDRESSEE",
+        originator=draft.envelope.mail_from,
+        recipients=draft.envelope.recipients,
+        bad_recipients=draft.bad_recipients,
+        message_id=draft.message_id,
+        subject=draft.subject,
+        sender=draft.sender,
+    )
+
+
+def _fields(draft: Draft) -> tuple[Field, ...]:
+    try:
+        return split(b"".join(draft.header_fields) + b"\r\n").fields
+    except HeaderError:
+        return ()
 
 
 def as_draft(rejection: Rejection, *, data: bytes, file_name: str) -> tuple[Draft, Refusal]:
