@@ -12,7 +12,8 @@ from django.http import HttpRequest
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connectors import configuration, drop_directory, watched
+from connectors import configuration, drop_directory, notice_admin, watched
+from connectors.admin_labels import LabelledAdmin
 from connectors.choices import DirectoryKind
 from connectors.errors import ConfigurationError
 from connectors.mail.address import AddressSyntaxError, TypedAddress, parse_typed
@@ -29,16 +30,6 @@ from connectors.models import (
     ProxyAddress,
     proxy_key,
 )
-
-
-class LabelledAdmin(admin.ModelAdmin):
-    """Gives every widget a name that screen readers say."""
-
-    def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None and field.label:
-            field.widget.attrs.setdefault("aria-label", str(field.label))
-        return field
 
 
 class AddressSpaceForm(forms.ModelForm):
@@ -248,6 +239,7 @@ class RecipientAdmin(LabelledAdmin):
 @admin.register(Mailbox)
 class MailboxAdmin(RecipientAdmin):
     kind = DirectoryKind.MAILBOX
+    fields = ("name", "primary_address", "language", "max_send_bytes", "max_receive_bytes", "max_recipients")
 
 
 class ContactForm(forms.ModelForm):
@@ -272,3 +264,6 @@ class ContactAdmin(RecipientAdmin):
     form = ContactForm
     fields = ("name", "primary_address", "external_address")
     list_display = ("name", "primary_address", "external_address")
+
+
+__all__ = ["notice_admin"]  # registers itself

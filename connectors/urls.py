@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from connectors.views import bad_files, connectors, overview, queues, route
+from connectors.views import bad_files, connectors, notices, overview, queues, route
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -14,5 +14,7 @@ urlpatterns = [
     path("bad-files/<int:pk>/", bad_files.bad_file, name="bad-file"),
     path("bad-files/<int:pk>/resubmit/", bad_files.resubmit, name="bad-file-resubmit"),
     path("connectors/", connectors.connectors, name="connectors-list"),
+    path("notices/", notices.notices, name="notices"),
+    path("notices/html/", notices.notice_html, name="notice-html"),
     path("route/", route.route, name="route"),
 ]

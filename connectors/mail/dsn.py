@@ -152,15 +152,15 @@ def _header(notice: Notice, outer: str, *, is_8bit: bool) -> bytes:
 def _alternative(notice: Notice) -> bytes:
     inner = str(uuid.uuid5(notice.boundary, "text"))
     head = f'Content-Type: multipart/alternative; differences=Content-Type;\r\n\tboundary="{inner}"\r\n\r\n'
-    parts = [head.encode(), _part(inner, "text/plain", _text(notice))]
+    parts = [head.encode(), _part(inner, "text/plain", text(notice))]
     if notice.with_html:
-        parts.append(_part(inner, "text/html", _html(notice)))
+        parts.append(_part(inner, "text/html", html(notice)))
     return b"".join((*parts, f"--{inner}--\r\n".encode()))
 
 
-def _part(boundary: str, kind: str, text: str) -> bytes:
-    charset = "us-ascii" if text.isascii() else "utf-8"
-    encoded = quopri.encodestring(text.encode("utf-8", "replace")).replace(b"\n", b"\r\n")
+def _part(boundary: str, kind: str, words: str) -> bytes:
+    charset = "us-ascii" if words.isascii() else "utf-8"
+    encoded = quopri.encodestring(words.encode("utf-8", "replace")).replace(b"\n", b"\r\n")
     head = f'--{boundary}\r\nContent-Type: {kind}; charset="{charset}"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
     return head.encode() + encoded + b"\r\n"
 
@@ -175,16 +175,21 @@ def _original_lines(notice: Notice) -> str:
 
 
 def _attempts(recipient: NoticeRecipient, labels: Labels) -> list[str]:
-    """Return the lines about one recipient in the block for administrators."""
-    lines = [recipient.address]
-    if recipient.diagnostic:
-        lines.append(f"#{recipient.diagnostic} ##")
+    """Return the lines about one recipient in the block for administrators.
+
+    Never an address alone on its line: readers that know Exchange's text would take it from here and miss the
+    action of an expired message; so they read the status part. The reply that counts comes last.
+    """
+    lines = [f"{recipient.address} ({recipient.status})"]
     if recipient.last_attempt and recipient.supplement:
         lines.append(f"{labels.last_attempt} {recipient.last_attempt} - {recipient.supplement}")
+    if recipient.diagnostic:
+        lines.append(f"#{recipient.diagnostic} ##")
     return lines
 
 
-def _text(notice: Notice) -> str:
+def text(notice: Notice) -> str:
+    """Return the part for people, plain."""
     labels = notice.labels
     lines = [notice.headline, ""]
     for recipient in notice.recipients:
@@ -199,7 +204,8 @@ def _text(notice: Notice) -> str:
     return "\n".join(lines)
 
 
-def _html(notice: Notice) -> str:
+def html(notice: Notice) -> str:
+    """Return the part for people, formatted; everything of a stranger's is escaped."""
     labels = notice.labels
     parts = [f"<p><b>{escape(notice.headline)}</b></p>"]
     for recipient in notice.recipients:
