@@ -282,7 +282,7 @@ def resolve(
             return _route(typed, size, trace)
         typed = external
     trace.step("RT-29", "loop")
-    return trace.fail(typed, "5.4.6", "550 5.4.6 RESOLVER.FWD.Loop; mail loop detected")
+    return trace.fail(typed, "5.4.6", "550 5.4.6 RESOLVER.FWD.Loop; mail loop detected, too many hops")
 
 
 def _route(address: TypedAddress, size: int, trace: _Trace) -> Resolution:
