@@ -24,6 +24,7 @@ class Message(models.Model):
     sender = models.CharField(max_length=600, blank=True)  # Sender header, else From (MTF-20)
     subject = models.CharField(_("subject"), max_length=1000, blank=True)
     size = models.PositiveBigIntegerField(_("size"))  # bytes of content, without the injected block
+    original_size = models.PositiveBigIntegerField(null=True)  # at entry, when smaller limits count by it (QL-20)
     priority = models.SmallIntegerField(_("priority"), choices=Priority, default=Priority.NORMAL)
     source = models.CharField(_("source"), max_length=16)  # PICKUP, REPLAY or DSN
     source_name = models.CharField(max_length=255, blank=True)  # X-Source, else Pickup, Replay or DSN (QU 1.5)
@@ -70,6 +71,11 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return self.message_id
+
+    @property
+    def limited_size(self) -> int:
+        """Size that limits are compared with: the smaller of now and at entry (QL-20)."""
+        return self.size if self.original_size is None else min(self.size, self.original_size)
 
 
 class MessageRecipient(models.Model):

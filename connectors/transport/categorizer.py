@@ -63,7 +63,7 @@ def _categorize(node: Node, *, limit: int, now: datetime) -> int:
             message = messages[recipient.message_id]
             resolution = resolve(
                 recipient.address,
-                size=message.size,
+                size=message.limited_size,
                 table=table,
                 directory=directory,
                 is_exempt=message.source in EXEMPT_SOURCES,
@@ -90,7 +90,7 @@ class _Batch:
         self._excess = {
             key: limits.excess(
                 message.mail_from,
-                size=message.size,
+                size=message.limited_size,
                 recipients=self._counts.get(key, 0),
                 max_recipients=node.max_recipients,
                 is_exempt=message.source in EXEMPT_SOURCES,

@@ -23,7 +23,7 @@ from connectors.conf import TransportConfig
 from connectors.event_log import Event
 from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.models import Message, Node, SourceFile
-from connectors.transport import badmail, claims, refusals, submission
+from connectors.transport import badmail, claims, limits, refusals, submission
 from connectors.transport.claims import Claim
 from connectors.transport.file_names import free_name
 from connectors.transport.scan import Scanner
@@ -144,6 +144,9 @@ class Intake:
         try:
             too_big = limit is not None and candidate.size > limit
             data = _read(candidate.descriptor, refusals.HEAD_BYTES if too_big else candidate.size)
+            if too_big and self._entered_smaller(data, claim, limit):
+                too_big = False
+                data = _read(candidate.descriptor, candidate.size)
             status = os.fstat(candidate.descriptor)
             if (status.st_size, status.st_mtime_ns) != (candidate.size, candidate.modified_ns):
                 return None
@@ -160,6 +163,12 @@ class Intake:
             if age < self._config.poll_interval.total_seconds():
                 return None
         return Judged(claim=claim, sha256=digest, source_key=_source_key(claim, digest), verdict=verdict)
+
+    def _entered_smaller(self, head: bytes, claim: Claim, limit: int | None) -> bool:
+        """Tell whether a file over the limit was within it when it entered the organisation (QL-20)."""
+        draft = self.door.reader(head, claim.candidate.owner_uid)
+        size = limits.original_size(draft) if isinstance(draft, Draft) else None
+        return size is not None and limit is not None and size <= limit
 
     def _crashed(self, claim: Claim) -> Judged | None:
         claim.crash_count += 1
@@ -179,7 +188,7 @@ class Intake:
                 return result
             result, refusal = refusals.as_draft(result, data=data, file_name=claim.candidate.name)
         elif too_big:
-            refusal = refusals.too_big(claim.candidate.name)
+            result, refusal = refusals.too_big(result, claim.candidate.name)
         else:
             refusal = refusals.looping(result, claim.candidate.name)
         if refusal is not None and (rejection := refusals.untellable(result)) is not None:

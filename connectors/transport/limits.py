@@ -1,4 +1,4 @@
-"""Limits of a sender: size and number of recipients, checked once a message by the categorizer (QL-4 to QL-6, QL-22, QL-23).
+"""Limits of a sender: size and recipients, checked once a message by the categorizer (QL-4 to QL-6, QL-20, QL-22).
 
 Files are anonymous, so a mailbox limit never widens the organisation's: the most restrictive wins.
 Leaves to neighbours: limits of recipients and connectors (`routing`), of files (`intake`).
@@ -9,8 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from connectors.mail.address import TypedAddress
+from connectors.mail.verdict import Draft
 from connectors.transport.routing import Directory, DirectoryEntry, keys_of
 
+_ORIGINAL_SIZE = b"x-ms-exchange-organization-originalsize"
+_LARGEST = 2**63 - 1
 EXEMPT_SOURCES = frozenset({"DSN"})  # QL-22
 TOO_MANY_TEXT = "550 5.5.3 RESOLVER.ADR.RecipLimit; too many recipients"
 TOO_LARGE_TEXT = "550 5.2.3 RESOLVER.RST.SendSizeLimit.Sender; message too large for this sender"
@@ -40,6 +43,20 @@ def excess(
     if sender is None or sender.max_send_bytes is None or is_exempt:
         return None
     return Excess(text=TOO_LARGE_TEXT, context="Size") if size > sender.max_send_bytes else None
+
+
+def original_size(draft: Draft) -> int | None:
+    """Return the size a message had when it entered the organisation, None when no trusted field says so (QL-20).
+
+    The field survives reading only in Replay files of a trusted owner.
+    """
+    if not draft.has_org_headers:
+        return None
+    for raw in draft.header_fields:
+        name, _colon, value = raw.partition(b":")
+        if name.strip().lower() == _ORIGINAL_SIZE and value.strip().isdigit():
+            return min(int(value), _LARGEST)
+    return None
 
 
 def _mailbox(mail_from: str, directory: Directory) -> DirectoryEntry | None:

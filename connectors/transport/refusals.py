@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from connectors.mail import loops
 from connectors.mail.envelope import Envelope
 from connectors.mail.header import Field, HeaderError, crlf, split
@@ -20,9 +22,13 @@ _TEXTS = {
 }
 
 
-def too_big(file_name: str) -> Refusal:
-    """Return the refusal of a message over the organisation's size limit (PU-43)."""
-    return Refusal(text=_TEXTS["MESSAGE_TOO_BIG"], context=file_name)
+def too_big(draft: Draft, file_name: str) -> tuple[Draft, Refusal]:
+    """Return the refusal of a message over the organisation's size limit (PU-43); its header alone goes back.
+
+    Only the start of the file was read: returned whole it would look like a damaged message.
+    """
+    head = replace(draft, envelope=replace(draft.envelope, ret="HDRS"))
+    return head, Refusal(text=_TEXTS["MESSAGE_TOO_BIG"], context=file_name)
 
 
 def looping(draft: Draft, file_name: str) -> Refusal | None:

@@ -23,6 +23,7 @@ from connectors.mail.imcea import ImceaError, decapsulate
 from connectors.mail.verdict import BadRecipient, Draft
 from connectors.mail.xtext import xtext_encode
 from connectors.models import Message, MessageRecipient, Node
+from connectors.transport import limits
 from fcweb import bulk
 from tracking import record
 
@@ -56,6 +57,7 @@ class Submission:
     has_org_headers: bool = False
     bad_recipients: tuple[BadRecipient, ...] = ()
     refusal: Refusal | None = None
+    original_size: int | None = None  # when it entered the organisation; None: as it is (QL-20)
     original_pk: int | None = None  # the message a notice reports on
 
 
@@ -96,6 +98,7 @@ def from_draft(
         has_org_headers=draft.has_org_headers,
         bad_recipients=draft.bad_recipients,
         refusal=refusal,
+        original_size=limits.original_size(draft),
     )
 
 
@@ -192,6 +195,7 @@ _MESSAGE_FIELDS = [
     "received_at",
     "expires_at",
     "original",
+    "original_size",
 ]
 _RECIPIENT_FIELDS = [
     "id",
@@ -270,6 +274,7 @@ def _message_row(
         now,
         now + config.expiration,
         submission.original_pk,
+        submission.original_size,
     )
 
 
