@@ -64,7 +64,7 @@ class NoticeSettingsForm(forms.ModelForm):
 @admin.register(NoticeSettings)
 class NoticeSettingsAdmin(LabelledAdmin):
     form = NoticeSettingsForm
-    fieldsets = tuple((title, {"fields": names}) for title, names in _FIELDSETS)
+    fieldsets = tuple((title, {"fields": tuple(names)}) for title, names in _FIELDSETS)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return super().has_add_permission(request) and not NoticeSettings.objects.exists()

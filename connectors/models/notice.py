@@ -6,7 +6,6 @@ from datetime import timedelta
 
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
-from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
 from connectors.choices import Audience, NoticeLanguage
@@ -22,15 +21,6 @@ _DELAY_HELP = _("Tell the sender once when a message waits for long.")
 _POSTMASTER_HELP = _("Sender shown in the notice. Empty: postmaster at the default domain.")
 
 
-def _attachment_limit(label: Promise) -> models.PositiveBigIntegerField:
-    return models.PositiveBigIntegerField(
-        label,
-        default=_DEFAULT_ATTACHMENT,
-        validators=[MaxValueValidator(_LARGEST_ATTACHMENT)],
-        help_text=_ATTACH_HELP,
-    )
-
-
 class NoticeSettings(models.Model):
     """One row; missing, it means the defaults. Internal: the notice goes to a domain of ours."""
 
@@ -41,7 +31,12 @@ class NoticeSettings(models.Model):
         _("follow the reader’s language, internal"), default=True, help_text=_DETECTION_HELP
     )
     internal_send_html = models.BooleanField(_("formatted text, internal"), default=True, help_text=_HTML_HELP)
-    internal_max_attach_bytes = _attachment_limit(_("largest returned original (bytes), internal"))
+    internal_max_attach_bytes = models.PositiveBigIntegerField(
+        _("largest returned original (bytes), internal"),
+        default=_DEFAULT_ATTACHMENT,
+        validators=[MaxValueValidator(_LARGEST_ATTACHMENT)],
+        help_text=_ATTACH_HELP,
+    )
     internal_reporting_authority = models.CharField(
         _("reporting authority, internal"), max_length=255, blank=True, help_text=_AUTHORITY_HELP
     )
@@ -57,7 +52,12 @@ class NoticeSettings(models.Model):
         _("follow the reader’s language, external"), default=True, help_text=_DETECTION_HELP
     )
     external_send_html = models.BooleanField(_("formatted text, external"), default=True, help_text=_HTML_HELP)
-    external_max_attach_bytes = _attachment_limit(_("largest returned original (bytes), external"))
+    external_max_attach_bytes = models.PositiveBigIntegerField(
+        _("largest returned original (bytes), external"),
+        default=_DEFAULT_ATTACHMENT,
+        validators=[MaxValueValidator(_LARGEST_ATTACHMENT)],
+        help_text=_ATTACH_HELP,
+    )
     external_reporting_authority = models.CharField(
         _("reporting authority, external"), max_length=255, blank=True, help_text=_AUTHORITY_HELP
     )

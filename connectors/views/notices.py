@@ -87,9 +87,9 @@ def notices(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-@may("connectors.view_noticesettings")
 @xframe_options_sameorigin
 @csp({"default-src": [NONE], "sandbox": [""], "frame-ancestors": [SELF], "base-uri": [NONE], "form-action": [NONE]})
+@may("connectors.view_noticesettings")
 @needs_setup
 def notice_html(request: HttpRequest) -> HttpResponse:
     """Serve the formatted part alone, for the sandboxed frame: no script, style, image or form works in it."""
