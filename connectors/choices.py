@@ -64,6 +64,22 @@ class ReportDue(models.TextChoices):
 
     FAILED = "failed", _("failure to settle")  # failure notice where one is earned, then the FAIL event
     RELAYED = "relayed", _("relay notice due")  # DSN-4, asked for by the connector (DR-34)
+    DELIVERED = "delivered", _("delivery notice due")  # DSN-3, asked for by the sender
+    DELAYED = "delayed", _("delay notice due")  # DSN-2; the recipient keeps waiting
+
+
+class Audience(models.TextChoices):
+    """Who reads a notice: somebody in a domain of ours, or somebody outside (DSN-50)."""
+
+    INTERNAL = "internal", _("Internal")
+    EXTERNAL = "external", _("External")
+
+
+class NoticeLanguage(models.TextChoices):
+    """Languages notices are written in."""
+
+    EN = "en", "English"
+    FR = "fr", "français"
 
 
 class DeliveryType(models.TextChoices):

@@ -17,6 +17,7 @@ STEPS: dict[str, Promise] = {
     "mailbox": gettext_lazy("It belongs to the mailbox “%(name)s” here."),
     "contact": gettext_lazy("It belongs to the contact “%(name)s”, whose mail goes to %(address)s."),
     "ambiguous": gettext_lazy("More than one recipient has the address %(address)s, so none can be chosen."),
+    "mailbox-size": gettext_lazy("The message is larger than the %(limit)s bytes the mailbox %(name)s may receive."),
     "loop": gettext_lazy("The contacts point at one another in a circle."),
     "authoritative-unknown": gettext_lazy(
         "Its domain is ours alone (authoritative), and nobody here has the address %(address)s."

@@ -66,6 +66,8 @@ def _read(node: Node, generation: int) -> routing.RoutingTable:
             routing.AcceptedDomain(domain=d.domain, kind=routing.DomainKind(d.kind), is_default=d.is_default)
             for d in domains
         ),
+        # Read anew: the caller's row may be older than this generation.
+        max_receive_bytes=Node.objects.values_list("max_receive_bytes", flat=True).get(pk=node.pk),
         imcea_domains=frozenset(normalize_domain(d.domain) for d in domains if d.is_default or d.accepts_imcea),
         connectors=tuple(_entry(connector, node) for connector in connectors if connector.address_spaces.all()),
     )
@@ -122,4 +124,7 @@ def _directory_entry(row: ProxyAddress) -> routing.DirectoryEntry:
         name=recipient.name,
         primary=recipient.primary_address,
         external=external,
+        max_send_bytes=recipient.max_send_bytes,
+        max_receive_bytes=recipient.max_receive_bytes,
+        max_recipients=recipient.max_recipients,
     )

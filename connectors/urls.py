@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from connectors.views import bad_files, connectors, message_parts, overview, queues, route
+from connectors.views import bad_files, connectors, message_parts, notices, overview, queues, route
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -17,5 +17,7 @@ urlpatterns = [
     path("connectors/", connectors.connectors, name="connectors-list"),
     path("message/<int:tracked>/delivery/", message_parts.delivery, name="message-delivery"),
     path("message/<int:tracked>/content/", message_parts.content, name="message-content"),
+    path("notices/", notices.notices, name="notices"),
+    path("notices/html/", notices.notice_html, name="notice-html"),
     path("route/", route.route, name="route"),
 ]

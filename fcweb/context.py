@@ -97,6 +97,13 @@ _PLACES = (
         icon="route",
         permission="connectors.view_connector",
     ),
+    _Place(
+        key="notices",
+        url_name="notices",
+        label=gettext_lazy("Notices"),
+        icon="mail",
+        permission="connectors.view_noticesettings",
+    ),
 )
 
 

@@ -285,7 +285,7 @@ def _names_like(pattern: str) -> QuerySet[AddressName, str]:
             hits = text_index.keys_containing(AddressName, longest, limit=_DRIVER_LIMIT + 1)
             if len(hits) <= _DRIVER_LIMIT:
                 names = names.filter(pk__in=hits)
-    wanted = names.filter(key__like=pattern)
+    wanted = names.filter(key__like=pattern)  # type: ignore[misc, unused-ignore]  # our own lookup (tracking.lookups)
     return wanted.values_list("key", flat=True)
 
 

@@ -55,7 +55,7 @@ class RecipientForm(forms.ModelForm):
 class MailboxForm(RecipientForm):
     class Meta:
         model = Mailbox
-        fields = ("name", "primary_address")
+        fields = ("name", "primary_address", "language", "max_send_bytes", "max_receive_bytes", "max_recipients")
 
 
 class ContactForm(RecipientForm):

@@ -1,14 +1,23 @@
 """DSN: the bytes of a delivery status notification, laid out like Exchange's (queues-dsn 5.3, RFC 3464, RFC 6522).
 
 Texts come translated; nothing here knows why a notice is sent. The same notice gives the same bytes.
+Promises: whatever an address or reply holds, no field is broken or added and the status part is pure ASCII.
 """
 
 from __future__ import annotations
 
 import quopri
+import re
+import uuid
 from dataclasses import dataclass
 from email.header import Header
 from html import escape
+
+from connectors.mail.header import HeaderError, split
+
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+_INTERNAL = re.compile(r"received|x-ms-exchange-(organization|forest)-.*")
+_MAX_VALUE = 900  # RFC 5322: a line has at most 998 characters
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,169 +27,238 @@ class Labels:
     diagnostic_info: str
     generating_server: str
     receiving_server: str
+    last_attempt: str
     original_headers: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NoticeRecipient:
-    """What happened to one recipient."""
+    """What happened to one recipient. Dates are RFC 5322 text."""
 
-    address: str
+    address: str  # SMTP form, as the sender gave it
     display: str  # as people write it, e.g. FAX:5551234
     action: str  # failed, delayed, delivered, relayed or expanded
     status: str
-    diagnostic_type: str  # "smtp" or "x-fcweb" (DSN-34)
-    diagnostic: str  # full reply; "" when none
-    final_type: str  # "rfc822", "fax"…
-    final_address: str
-    orcpt: str = ""
+    diagnostic_type: str = "smtp"  # or "x-fcweb" (DSN-34)
+    diagnostic: str = ""  # full reply; "" when none
+    original: tuple[str, str] = ("", "")  # type and address for Original-Recipient
+    final: str = ""  # SMTP form for Final-Recipient; "" is `address`
     remote_mta: str = ""
     last_attempt: str = ""
     will_retry_until: str = ""
+    supplement: str = ""  # reply of the last attempt of a recipient that was tried for long
     explanation: str = ""
+    explanation_html: str = ""  # "" is the escaped explanation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Notice:
     """Everything a notice says."""
 
-    boundary: str  # seed, unique a notice
+    boundary: uuid.UUID  # unique a notice
     subject: str
     headline: str
     recipients: tuple[NoticeRecipient, ...]
     labels: Labels
-    language: str
+    language: str  # tag, e.g. fr-FR
     from_address: str
     to_address: str
     message_id: str
     date: str
+    generating_server: str
     reporting_mta: str
     received_from: str
     arrival_date: str
-    envid: str
+    envid: str  # decoded
     in_reply_to: str
     original_header: bytes
     original_content: bytes | None  # None: headers only
     is_failure: bool
+    with_html: bool = True
+    with_diagnostics: bool = True  # DSN-13
 
 
 def build(notice: Notice) -> bytes:
-    """Return header and body of the notice, CRLF. Rules: DSN-20 to DSN-36, DSN-54."""
-    outer = f"={notice.boundary}="
-    parts = [
-        _header(notice, outer),
-        f"--{outer}\r\n".encode(),
-        _alternative(notice),
-        f"\r\n--{outer}\r\nContent-Type: message/delivery-status\r\n\r\n".encode(),
-        _status(notice),
-        f"\r\n--{outer}\r\n".encode(),
-        _returned(notice),
-        f"\r\n--{outer}--\r\n".encode(),
-    ]
-    return b"".join(parts)
-
-
-def _header(notice: Notice, outer: str) -> bytes:
-    subject = notice.subject
-    if not subject.isascii():
-        subject = Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
-    lines = [
-        f"From: <{notice.from_address}>",
-        f"To: <{notice.to_address}>",
-        f"Date: {notice.date}",
-        f"Subject: {subject}",
-        f"Message-ID: {notice.message_id}",
-    ]
-    if notice.in_reply_to:
-        lines += [f"In-Reply-To: {notice.in_reply_to}", f"References: {notice.in_reply_to}"]
-    lines += [f"Content-Language: {notice.language}", "Auto-Submitted: auto-replied"]
-    if notice.is_failure:
-        lines.append("X-MS-Exchange-Message-Is-Ndr: ")
-    lines += [
-        "MIME-Version: 1.0",
-        f'Content-Type: multipart/report; report-type=delivery-status;\r\n boundary="{outer}"',
-        "",
-        "",
-    ]
-    return "\r\n".join(lines).encode("utf-8", "replace")
-
-
-def _alternative(notice: Notice) -> bytes:
-    inner = f"={notice.boundary}-text="
-    text = _text(notice)
-    markup = _html(notice)
+    """Return header and body of the notice, CRLF. Rules: DSN-13, DSN-30 to DSN-36, DSN-54."""
+    outer = str(notice.boundary)
+    status, returned = _status(notice), _returned(notice)
     return b"".join(
         (
-            f'Content-Type: multipart/alternative; differences=Content-Type;\r\n boundary="{inner}"\r\n\r\n'.encode(),
-            _part(inner, "text/plain", text),
-            _part(inner, "text/html", markup),
-            f"--{inner}--\r\n".encode(),
+            _header(notice, outer, is_8bit=not returned.isascii()),
+            f"--{outer}\r\n".encode(),
+            _alternative(notice),
+            f"\r\n--{outer}\r\nContent-Type: message/delivery-status\r\n\r\n".encode(),
+            status,
+            f"\r\n--{outer}\r\n".encode(),
+            returned,
+            f"\r\n--{outer}--\r\n".encode(),
         )
     )
 
 
-def _part(boundary: str, kind: str, text: str) -> bytes:
-    charset = "us-ascii" if text.isascii() else "utf-8"
-    encoded = quopri.encodestring(text.encode("utf-8")).replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
-    head = f"--{boundary}\r\nContent-Type: {kind}; charset={charset}\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-    return head.encode() + encoded + b"\r\n"
+def without_internal(header: bytes) -> bytes:
+    """Return a header without the fields that name our own servers (DSN-13, QX-11); unchanged if unreadable."""
+    try:
+        fields = split(header).fields
+    except HeaderError:
+        return header
+    return b"".join(field.raw for field in fields if not _INTERNAL.fullmatch(field.name)) + b"\r\n"
 
 
-def _text(notice: Notice) -> str:
-    lines = [notice.headline, ""]
-    for recipient in notice.recipients:
-        lines += [recipient.display, recipient.explanation, ""]
+def _line(value: str) -> str:
+    """Return a value that fits one field: no control characters, pure ASCII, cut where a line must end."""
+    return _UNPRINTABLE.sub(" ", value).encode("ascii", "replace").decode("ascii")[:_MAX_VALUE].strip()
+
+
+def _words(value: str) -> str:
+    """Return text for a field that people read: encoded words when it is not ASCII."""
+    value = _UNPRINTABLE.sub(" ", value)
+    return value if value.isascii() else Header(value, "utf-8").encode(linesep="\r\n")
+
+
+def _typed(kind: str, address: str) -> str:
+    """Return type and address of a recipient field; other scripts in the form of RFC 6533."""
+    clean = _UNPRINTABLE.sub(" ", address)
+    if clean.isascii():
+        return f"{kind};{clean[:_MAX_VALUE]}"
+    coded = "".join(c if c.isascii() and c not in "\\+=" else f"\\x{{{ord(c):X}}}" for c in clean)
+    return f"utf-8;{coded[:_MAX_VALUE]}"
+
+
+def _header(notice: Notice, outer: str, *, is_8bit: bool) -> bytes:
+    """Return the fields in the order of the real notice (DSN-30)."""
+    subject = _UNPRINTABLE.sub(" ", notice.subject)
+    if not subject.isascii():
+        subject = Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
+    lines = [
+        "MIME-Version: 1.0",
+        f"From: <{notice.from_address}>",
+        f"To: <{_UNPRINTABLE.sub('', notice.to_address)}>",
+        f"Date: {notice.date}",
+        f'Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="{outer}"',
+    ]
+    if is_8bit:
+        lines.append("Content-Transfer-Encoding: 8bit")
     if notice.is_failure:
-        lines += [notice.labels.diagnostic_info, "", f"{notice.labels.generating_server} {notice.reporting_mta}", ""]
-        for recipient in notice.recipients:
-            if recipient.remote_mta:
-                lines.append(f"{notice.labels.receiving_server} {recipient.remote_mta}")
-            lines += [recipient.address, f"#{recipient.diagnostic} ##", ""]
-        head = notice.original_header.decode("utf-8", "replace").replace("\r\n", "\n").rstrip("\n")
-        lines += [notice.labels.original_headers, "", head, ""]
-    return "\n".join(lines)
-
-
-def _html(notice: Notice) -> str:
-    paragraphs = [f"<p><b>{escape(notice.headline)}</b></p>"]
-    for recipient in notice.recipients:
-        paragraphs.append(f"<p>{escape(recipient.display)}<br>\n{escape(recipient.explanation)}</p>")
-    if notice.is_failure:
-        labels = notice.labels
-        paragraphs.append(f"<p><b>{escape(labels.diagnostic_info)}</b></p>")
-        paragraphs.append(f"<p>{escape(labels.generating_server)} {escape(notice.reporting_mta)}</p>")
-        for recipient in notice.recipients:
-            paragraphs.append(f"<p>{escape(recipient.address)}<br>\n#{escape(recipient.diagnostic)} ##</p>")
-        head = notice.original_header.decode("utf-8", "replace").replace("\r\n", "\n").rstrip("\n")
-        paragraphs.append(f"<p>{escape(labels.original_headers)}</p>\n<pre>{escape(head)}</pre>")
-    return "<html>\n<body>\n" + "\n".join(paragraphs) + "\n</body>\n</html>\n"
-
-
-def _status(notice: Notice) -> bytes:
-    lines = []
-    if notice.envid:
-        lines.append(f"Original-Envelope-Id: {notice.envid}")
-    lines.append(f"Reporting-MTA: dns;{notice.reporting_mta}")
-    if notice.received_from:
-        lines.append(f"Received-From-MTA: dns;{notice.received_from}")
-    lines += [f"Arrival-Date: {notice.arrival_date}", ""]
-    for recipient in notice.recipients:
-        optional = (
-            ("Original-Recipient", recipient.orcpt),
-            ("Final-Recipient", f"{recipient.final_type};{recipient.final_address}"),
-            ("Action", recipient.action),
-            ("Status", recipient.status),
-            ("Diagnostic-Code", recipient.diagnostic and f"{recipient.diagnostic_type};{recipient.diagnostic}"),
-            ("Remote-MTA", recipient.remote_mta and f"dns;{recipient.remote_mta}"),
-            ("Last-Attempt-Date", recipient.last_attempt),
-            ("Will-Retry-Until", recipient.will_retry_until),
-        )
-        lines += [f"{name}: {value}" for name, value in optional if value]
-        lines.append("")
+        lines.append("X-MS-Exchange-Message-Is-Ndr:")
+    lines += [f"Content-Language: {notice.language}", f"Message-ID: {notice.message_id}"]
+    if notice.in_reply_to:
+        original_id = _line(notice.in_reply_to)
+        lines += [f"In-Reply-To: {original_id}", f"References: {original_id}"]
+    lines += [f"Subject: {subject}", "Auto-Submitted: auto-replied", "", ""]
     return "\r\n".join(lines).encode("utf-8", "replace")
 
 
+def _alternative(notice: Notice) -> bytes:
+    inner = str(uuid.uuid5(notice.boundary, "text"))
+    head = f'Content-Type: multipart/alternative; differences=Content-Type;\r\n\tboundary="{inner}"\r\n\r\n'
+    parts = [head.encode(), _part(inner, "text/plain", text(notice))]
+    if notice.with_html:
+        parts.append(_part(inner, "text/html", html(notice)))
+    return b"".join((*parts, f"--{inner}--\r\n".encode()))
+
+
+def _part(boundary: str, kind: str, words: str) -> bytes:
+    charset = "us-ascii" if words.isascii() else "utf-8"
+    encoded = quopri.encodestring(words.encode("utf-8", "replace")).replace(b"\n", b"\r\n")
+    head = f'--{boundary}\r\nContent-Type: {kind}; charset="{charset}"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
+    return head.encode() + encoded + b"\r\n"
+
+
+def _diagnosed(notice: Notice) -> bool:
+    """Tell whether the block for administrators is there: failures and delays, unless switched off."""
+    return notice.with_diagnostics and any(r.action in {"failed", "delayed"} for r in notice.recipients)
+
+
+def _original_lines(notice: Notice) -> str:
+    return notice.original_header.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "").rstrip("\n")
+
+
+def _attempts(recipient: NoticeRecipient, labels: Labels) -> list[str]:
+    """Return the lines about one recipient in the block for administrators.
+
+    Never an address alone on its line: readers that know Exchange's text would take it from here and miss the
+    action of an expired message; so they read the status part. The reply that counts comes last.
+    """
+    lines = [f"{recipient.address} ({recipient.status})"]
+    if recipient.last_attempt and recipient.supplement:
+        lines.append(f"{labels.last_attempt} {recipient.last_attempt} - {recipient.supplement}")
+    if recipient.diagnostic:
+        lines.append(f"#{recipient.diagnostic} ##")
+    return lines
+
+
+def text(notice: Notice) -> str:
+    """Return the part for people, plain."""
+    labels = notice.labels
+    lines = [notice.headline, ""]
+    for recipient in notice.recipients:
+        lines += [recipient.display, *([recipient.explanation] if recipient.explanation else []), ""]
+    if _diagnosed(notice):
+        lines += ["", labels.diagnostic_info, "", f"{labels.generating_server} {notice.generating_server}", ""]
+        for recipient in notice.recipients:
+            if recipient.remote_mta:
+                lines.append(f"{labels.receiving_server} {recipient.remote_mta}")
+            lines += [*_attempts(recipient, labels), ""]
+        lines += [labels.original_headers, "", _original_lines(notice), ""]
+    return "\n".join(lines)
+
+
+def html(notice: Notice) -> str:
+    """Return the part for people, formatted; everything of a stranger's is escaped."""
+    labels = notice.labels
+    parts = [f"<p><b>{escape(notice.headline)}</b></p>"]
+    for recipient in notice.recipients:
+        explanation = recipient.explanation_html or escape(recipient.explanation)
+        parts.append(f"<p><b>{escape(recipient.display)}</b><br>\n{explanation}</p>")
+    if _diagnosed(notice):
+        parts.append(f"<hr>\n<p><b>{escape(labels.diagnostic_info)}</b></p>")
+        parts.append(f"<p>{escape(labels.generating_server)} {escape(notice.generating_server)}</p>")
+        for recipient in notice.recipients:
+            lines = _attempts(recipient, labels)
+            if recipient.remote_mta:
+                lines.insert(0, f"{labels.receiving_server} {recipient.remote_mta}")
+            parts.append("<p>" + "<br>\n".join(escape(line) for line in lines) + "</p>")
+        parts.append(f"<p>{escape(labels.original_headers)}</p>\n<pre>{escape(_original_lines(notice))}</pre>")
+    body = "\n".join(parts)
+    head = '<meta http-equiv="Content-Type" content="text/html; charset=utf-8">'
+    return f'<html lang="{notice.language}">\n<head>{head}</head>\n<body>\n{body}\n</body>\n</html>\n'
+
+
+def _status(notice: Notice) -> bytes:
+    """Return the machine-readable part: fields and their order as DSN-31 and DSN-32 have them."""
+    shown = notice.with_diagnostics
+    about_message = (
+        ("Original-Envelope-Id", _line(notice.envid)),
+        ("Reporting-MTA", f"dns;{notice.reporting_mta}"),
+        ("Received-From-MTA", notice.received_from and shown and f"dns;{_line(notice.received_from)}"),
+        ("Arrival-Date", notice.arrival_date),
+    )
+    lines = [f"{name}: {value}" for name, value in about_message if value]
+    for recipient in notice.recipients:
+        kind, original = recipient.original
+        diagnostic = _line(recipient.diagnostic)
+        fields = (
+            ("Original-Recipient", original and _typed(kind, original)),
+            ("Final-Recipient", _typed("rfc822", recipient.final or recipient.address)),
+            ("Action", recipient.action),
+            ("Status", recipient.status),
+            ("Diagnostic-Code", diagnostic and shown and f"{recipient.diagnostic_type};{diagnostic}"),
+            ("Remote-MTA", recipient.remote_mta and shown and f"dns;{_line(recipient.remote_mta)}"),
+            ("Last-Attempt-Date", recipient.last_attempt),
+            ("Will-Retry-Until", recipient.will_retry_until),
+            ("X-Supplementary-Info", recipient.supplement and shown and f"<{_line(recipient.supplement)}>"),
+            ("X-Display-Name", recipient.display != recipient.address and _words(recipient.display)),
+        )
+        lines += ["", *(f"{name}: {value}" for name, value in fields if value)]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
 def _returned(notice: Notice) -> bytes:
-    if notice.original_content is None:
-        return b"Content-Type: text/rfc822-headers\r\n\r\n" + notice.original_header
-    return b"Content-Type: message/rfc822\r\n\r\n" + notice.original_content
+    content = notice.original_content
+    kind = b"text/rfc822-headers" if content is None else b"message/rfc822"
+    data = notice.original_header if content is None else content
+    head = b"Content-Type: " + kind + b"\r\n"
+    if not data.isascii():
+        head += b"Content-Transfer-Encoding: 8bit\r\n"
+    return head + b"\r\n" + data

@@ -139,7 +139,7 @@ def original_size(content: bytes) -> int | None:
     except HeaderError:
         return None
     value = next((f.value for f in fields if f.name == "x-ms-exchange-organization-originalsize"), b"").strip()
-    return int(value) if value.isdigit() else None
+    return int(value) if value.isdigit() and len(value) < 19 else None
 
 
 def without_org_headers(content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Tables of connectors. Order: node, domain, directory, connector, message, queue, source_file, submitter."""
+"""Tables of connectors. Order: node, domain, directory, connector, message, queue, source_file, submitter, notice."""
 
 from connectors.models.connector import AddressSpace, ConfigGeneration, Connector, ForeignConnector
 from connectors.models.directory import Contact, DirectoryRecipient, Mailbox, ProxyAddress, proxy_key
@@ -6,6 +6,7 @@ from connectors.models.domain import AcceptedDomain
 from connectors.models.event_log import EventLogEntry
 from connectors.models.message import Message, MessageRecipient
 from connectors.models.node import Node
+from connectors.models.notice import NoticeSettings, NoticeText
 from connectors.models.queue import Queue, QueueItem
 from connectors.models.source_file import SourceFile
 from connectors.models.submitter import SubmitterAddress
@@ -20,6 +21,8 @@ AUDITED = (
     ProxyAddress,
     ForeignConnector,
     AddressSpace,
+    NoticeSettings,
+    NoticeText,
 )
 
 __all__ = [
@@ -36,6 +39,8 @@ __all__ = [
     "Message",
     "MessageRecipient",
     "Node",
+    "NoticeSettings",
+    "NoticeText",
     "ProxyAddress",
     "Queue",
     "QueueItem",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from connectors.choices import DirectoryKind
+from connectors.choices import DirectoryKind, NoticeLanguage
 from connectors.mail.address import TypedAddress, address_key
 
 
@@ -26,6 +26,28 @@ class DirectoryRecipient(models.Model):
         max_length=2000,
         blank=True,
         help_text=_("Where mail for this contact goes, with its type: FAX:+1 425 555 0100, X400:c=US;a=…, or SMTP."),
+    )
+    language = models.CharField(
+        _("language"),
+        max_length=8,
+        choices=NoticeLanguage,
+        blank=True,
+        help_text=_("Language of notices to this recipient. Empty: the one the message names, else the default."),
+    )
+    max_send_bytes = models.PositiveBigIntegerField(
+        _("largest message sent (bytes)"),
+        null=True,
+        blank=True,
+        help_text=_("Empty: the limit of the organisation alone. 10 MB hold about 7.5 MB of attachments."),
+    )
+    max_receive_bytes = models.PositiveBigIntegerField(
+        _("largest message received (bytes)"),
+        null=True,
+        blank=True,
+        help_text=_("Empty: the limit of the organisation alone. 10 MB hold about 7.5 MB of attachments."),
+    )
+    max_recipients = models.PositiveIntegerField(
+        _("recipients per message sent"), null=True, blank=True, help_text=_("Empty: the limit of the organisation.")
     )
 
     class Meta:

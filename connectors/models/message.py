@@ -45,6 +45,7 @@ class Message(models.Model):
     received_at = models.DateTimeField(_("received"))
     expires_at = models.DateTimeField(_("expires"))  # fixed at submission (QR-29)
     done_at = models.DateTimeField(null=True)
+    delay_told_at = models.DateTimeField(null=True)  # when delay notices were considered, once a message (QR-31)
     # The message a notice reports on.
     original = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="notices")
 
@@ -56,6 +57,10 @@ class Message(models.Model):
             models.Index(fields=["id"], condition=models.Q(state="submitted"), name="message_submitted"),
             # expiry: open messages by expiry time
             models.Index(fields=["expires_at"], condition=models.Q(state="routed"), name="message_expiring"),
+            # delay notices: open messages nobody was told about, oldest first
+            models.Index(
+                fields=["received_at"], condition=models.Q(done_at=None, delay_told_at=None), name="message_undelayed"
+            ),
             # spool sweep: done messages by age
             models.Index(fields=["done_at"], condition=models.Q(state="done"), name="message_done"),
             # message page by tracked id; UP-6 look-up by Message-ID
@@ -82,7 +87,7 @@ class MessageRecipient(models.Model):
     fail_source = models.CharField(max_length=16, blank=True)  # tracking source of the FAIL to come
     fail_context = models.CharField(max_length=300, blank=True)  # its source-context
     fail_connector = models.CharField(max_length=64, blank=True)
-    report_due = models.CharField(max_length=8, choices=ReportDue, blank=True)  # cleared by `reports`
+    report_due = models.CharField(max_length=12, choices=ReportDue, blank=True)  # cleared by `reports`
     settled_at = models.DateTimeField(null=True)
 
     class Meta:

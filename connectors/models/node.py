@@ -62,6 +62,15 @@ class Node(models.Model):
         default=10 * 1024 * 1024,
         help_text=_("Organisation limit, 10 MB by default; empty is unlimited."),
     )
+    max_receive_bytes = models.PositiveBigIntegerField(
+        _("largest message to a mailbox (bytes)"),
+        null=True,
+        blank=True,
+        default=10 * 1024 * 1024,
+        help_text=_(
+            "Organisation limit for mailboxes here; empty is unlimited. 10 MB hold about 7.5 MB of attachments."
+        ),
+    )
     max_recipients = models.PositiveIntegerField(
         _("recipients per message, organisation"),
         default=5000,

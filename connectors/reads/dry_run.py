@@ -16,11 +16,11 @@ from django.utils.translation import gettext as _
 from connectors import reasons, routing_table
 from connectors.mail import drop_format, replay_format
 from connectors.mail.envelope import Recipient
-from connectors.mail.verdict import Fate, Rejection
+from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.models import ForeignConnector, Node
 from connectors.reads import route as routes
 from connectors.reads.route import Explanation
-from connectors.transport import categorizer, pickup, refusals, replay, submission
+from connectors.transport import categorizer, limits, pickup, refusals, replay, submission
 from connectors.transport.routing import NextHop, Verdict, resolve, travels_alone
 from connectors.transport.submission import Submission
 
@@ -89,7 +89,7 @@ def run(data: bytes, *, stage: str, now: datetime) -> DryRun:
         source_file="",
         source_key="",
         owner_uid=_NOBODY,
-        refusal=_refusal(data, len(verdict.envelope.recipients) + len(verdict.bad_recipients), node),
+        refusal=_refusal(verdict, data, node),
     )
     if sent.refusal is not None:
         shown = _shown(sent, warnings=verdict.warnings, fate="notice", tone="fail", sentence=_returned())
@@ -97,13 +97,27 @@ def run(data: bytes, *, stage: str, now: datetime) -> DryRun:
     return _routed(sent, node, warnings=verdict.warnings)
 
 
-def _refusal(data: bytes, recipients: int, node: Node) -> submission.Refusal | None:
-    """Return why the organisation's limits refuse the whole message, if they do (PU-43, RP-2)."""
-    if node.max_message_bytes is not None and len(data) > node.max_message_bytes:
-        return refusals.too_big("")
-    if recipients > node.max_recipients:
-        return submission.Refusal(text=categorizer.TOO_MANY_RECIPIENTS, context="Recipients")
-    return None
+def _refusal(draft: Draft, data: bytes, node: Node) -> submission.Refusal | None:
+    """Return why the limits refuse the whole message, if they do (PU-43, RP-2, QL-4 to QL-6, QL-12)."""
+    size = len(data)
+    if draft.has_org_headers:
+        original = replay_format.original_size(b"".join(draft.header_fields) + b"\r\n")
+        size = size if original is None else min(size, original)
+    if node.max_message_bytes is not None and size > node.max_message_bytes:
+        return refusals.too_big(draft, "")[1]
+    table = routing_table.load(node)
+    sender = draft.envelope.mail_from
+    excess = limits.excess(
+        sender,
+        size=size,
+        recipients=len(draft.envelope.recipients) + len(draft.bad_recipients),
+        max_recipients=node.max_recipients,
+        is_exempt=False,
+        directory=routing_table.directory_for({sender} if sender else set(), table),
+    )
+    if excess is not None:
+        return submission.Refusal(text=excess.text, context=excess.context)
+    return refusals.looping(draft, "")
 
 
 def _returned() -> str:

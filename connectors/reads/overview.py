@@ -14,7 +14,7 @@ from django.utils.formats import number_format
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
 
-from connectors import display, notices, reasons, trouble
+from connectors import display, notice_codes, reasons, trouble
 from connectors.event_log import DROP_EVENTS, Event
 from connectors.mail.address import TypedAddress
 from connectors.mail.imcea import encapsulate
@@ -227,7 +227,7 @@ def _why(kind: str, status: str) -> str:
     if kind == EventId.BADMAIL:
         return reasons.sentence(status.rpartition(" ")[2])
     enhanced = _ENHANCED.search(status)
-    return notices.explanation(enhanced[0], get_language() or "en") if enhanced else ""
+    return notice_codes.explanation(enhanced[0], get_language() or "en") if enhanced else ""
 
 
 def is_fresh() -> bool:

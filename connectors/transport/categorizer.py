@@ -20,14 +20,22 @@ from connectors.choices import MessageState, RecipientState, ReportDue
 from connectors.conf import transport_config
 from connectors.mail.xtext import xtext_encode
 from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node
-from connectors.transport import queue
+from connectors.transport import limits, queue
+from connectors.transport.limits import EXEMPT_SOURCES
 from connectors.transport.original_size import routing_size
-from connectors.transport.routing import NextHop, Resolution, RoutingTable, Verdict, resolve, travels_alone
+from connectors.transport.routing import (
+    Directory,
+    NextHop,
+    Resolution,
+    RoutingTable,
+    Verdict,
+    resolve,
+    travels_alone,
+)
 from fcweb import bulk
 from tracking import record
 
 _REROUTE_BATCH = 500
-TOO_MANY_RECIPIENTS = "550 5.5.3 RESOLVER.ADR.RecipLimit; too many recipients"
 
 
 def run_once(node: Node, *, limit: int, now: datetime) -> int:
@@ -61,13 +69,20 @@ def _categorize(node: Node, *, limit: int, now: datetime) -> int:
         waiting = MessageRecipient.objects.filter(message__in=list(messages), state=RecipientState.SUBMITTED)
         recipients = [_Waiting(*row) for row in waiting.order_by("pk").values_list(*_Waiting._fields)]
         table = routing_table.load(node)
-        directory = routing_table.directory_for({recipient.address for recipient in recipients}, table)
-        sizes = _original_sizes(messages)
-        batch = _Batch(messages, table, node=node, now=now)
+        addresses = {r.address for r in recipients} | {m.mail_from for m in messages.values() if m.mail_from}
+        directory = routing_table.directory_for(addresses, table)
+        sizes = _limited_sizes(messages)
+        batch = _Batch(messages, table, directory, sizes, node=node, now=now)
         for recipient in recipients:
             message = messages[recipient.message_id]
-            size = sizes.get(message.pk, message.size)
-            batch.add(recipient, resolve(recipient.address, size=size, table=table, directory=directory))
+            resolution = resolve(
+                recipient.address,
+                size=sizes[message.pk],
+                table=table,
+                directory=directory,
+                is_exempt=message.source in EXEMPT_SOURCES,
+            )
+            batch.add(recipient, resolution)
         batch.write()
     return len(messages)
 
@@ -85,6 +100,8 @@ class _Submitted(NamedTuple):
     priority: int
     tracked_id: int
     has_org_headers: bool
+    mail_from: str
+    source: str
 
 
 class _Waiting(NamedTuple):
@@ -99,7 +116,16 @@ class _Waiting(NamedTuple):
 class _Batch:
     """The rows that one categorizer transaction writes."""
 
-    def __init__(self, messages: dict[int, _Submitted], table: RoutingTable, *, node: Node, now: datetime) -> None:
+    def __init__(
+        self,
+        messages: dict[int, _Submitted],
+        table: RoutingTable,
+        directory: Directory,
+        sizes: dict[int, int],
+        *,
+        node: Node,
+        now: datetime,
+    ) -> None:
         self._messages = messages
         self._table = table
         self._node = node
@@ -108,6 +134,17 @@ class _Batch:
         # (message, next hop, recipient when it needs a copy of its own) -> recipients that share the copy
         self._copies: dict[tuple[int, NextHop, int], list[tuple[int, str]]] = {}
         self._counts = _recipient_counts(messages)
+        self._excess = {
+            key: limits.excess(
+                message.mail_from,
+                size=sizes[key],
+                recipients=self._counts.get(key, 0),
+                max_recipients=node.max_recipients,
+                is_exempt=message.source in EXEMPT_SOURCES,
+                directory=directory,
+            )
+            for key, message in messages.items()
+        }
         self._changed: set[int] = set()  # messages with a recipient the spool file names differently
         self._failed: list[tuple[object, ...]] = []
         self._rewritten: list[tuple[str, int]] = []
@@ -116,13 +153,14 @@ class _Batch:
     def add(self, recipient: _Waiting, resolution: Resolution) -> None:
         """Take the decision on one recipient."""
         message = self._messages[recipient.message_id]
-        if self._counts[message.pk] > self._node.max_recipients:
-            self._fail(recipient, TOO_MANY_RECIPIENTS, "Recipients")
+        excess = self._excess[message.pk]
+        if excess is not None:
+            self._fail(recipient, excess.text, excess.context)
             return
         if resolution.resolved_from:
             self._resolved(recipient, resolution, message)
         if resolution.verdict is Verdict.FAIL:
-            context = "Size" if resolution.status == "5.3.4" else "NoRoute"
+            context = "Size" if resolution.status in {"5.2.3", "5.3.4"} else "NoRoute"
             self._fail(recipient, resolution.text, context)
             return
         hop = resolution.next_hop
@@ -185,15 +223,17 @@ class _Batch:
         return entries
 
 
-def _original_sizes(messages: dict[int, _Submitted]) -> dict[int, int]:
-    """Return the routing size of messages that a trusted source marked with their original size (RT-10).
+def _limited_sizes(messages: dict[int, _Submitted]) -> dict[int, int]:
+    """Return the size limits are compared with: the smaller of now and at entry, where a trusted source marked it.
+
+    Rules: RT-10, QL-20.
 
     Reads the content of those alone that kept organisation headers, which are rare.
     """
+    found = {message.pk: message.size for message in messages.values()}
     trusted = [message.pk for message in messages.values() if message.has_org_headers]
     if not trusted:
-        return {}
-    found = {}
+        return found
     spool_dir = transport_config().spool_dir
     places = Message.objects.filter(pk__in=trusted).values_list("pk", "size", "spool_name", "content_offset")
     for pk, size, spool_name, offset in places:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from connectors import disk, drop_directory, event_log, owner
-from connectors.choices import DeliveryType, ItemState
+from connectors.choices import DeliveryType, ItemState, ReportDue
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import DROP_EVENTS, Event
@@ -144,9 +144,11 @@ class Delivery:
         if not items:
             return
         connector = ForeignConnector.objects.filter(guid=queue.next_hop_connector).first()
-        notices = [pk for item in items for pk in relayed(connector, item)] if connector else []
+        owed = {pk: ReportDue.RELAYED for item in items for pk in relayed(connector, item)} if connector else {}
+        if queue.delivery_type == DeliveryType.MAILBOX:
+            owed = {r.pk: ReportDue.DELIVERED for item in items for r in item.recipients if "SUCCESS" in r.notify}
         events = [_delivered_event(queue, courier.connector_name(queue), item, note, now) for item in items]
-        queues.settle_delivered(queue, items, events, relayed=notices, now=now)
+        queues.settle_delivered(queue, items, events, owed=owed, now=now)
         if queue.last_error:
             event_log.clear_events(DROP_EVENTS, queue.connector_name, now=now)
 

@@ -21,6 +21,7 @@ from connectors import event_log, spool
 from connectors.choices import FileState, SourceKind
 from connectors.conf import TransportConfig
 from connectors.event_log import Conditions, Event
+from connectors.mail import replay_format
 from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.models import Message, Node, SourceFile
 from connectors.transport import badmail, claims, refusals, repeats, replay_audit, submission
@@ -167,6 +168,9 @@ class Intake:
         try:
             too_big = limit is not None and candidate.size > limit
             data = _read(candidate.descriptor, refusals.HEAD_BYTES if too_big else candidate.size)
+            if too_big and self._entered_smaller(data, claim, limit):
+                too_big = False
+                data = _read(candidate.descriptor, candidate.size)
             status = os.fstat(candidate.descriptor)
             if (status.st_size, status.st_mtime_ns) != (candidate.size, candidate.modified_ns):
                 return None
@@ -190,6 +194,14 @@ class Intake:
             settled_at__lte=now - self._config.poll_interval,
         )
         return set(rows.values_list("device", "inode", "size", "modified_ns"))
+
+    def _entered_smaller(self, head: bytes, claim: Claim, limit: int | None) -> bool:
+        """Tell whether a file over the limit was within it when it entered the organisation (QL-20)."""
+        draft = self.door.reader(head, claim.candidate.owner_uid)
+        if not isinstance(draft, Draft) or not draft.has_org_headers:
+            return False
+        size = replay_format.original_size(b"".join(draft.header_fields) + b"\r\n")
+        return size is not None and limit is not None and size <= limit
 
     def _crashed(self, claim: Claim, now: datetime) -> Judged | None:
         claim.crash_count += 1
@@ -216,7 +228,13 @@ class Intake:
         elif too_big and not door.may_notify(uid, result.envelope.mail_from):
             return refusals.as_bad(result, "MESSAGE_TOO_BIG")
         elif too_big:
-            refusal = refusals.too_big(claim.candidate.name)
+            result, refusal = refusals.too_big(result, claim.candidate.name)
+        else:
+            refusal = refusals.looping(result, claim.candidate.name)
+        if refusal is not None and (rejection := refusals.untellable(result)) is not None:
+            return rejection
+        if refusal is not None and not door.may_notify(uid, result.envelope.mail_from):
+            return refusals.as_bad(result, "NO_NOTICE_ADDRESSEE")
         return submission.from_draft(
             result,
             node=door.node,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -232,12 +232,12 @@ def settle_delivered(
     items: Sequence[LeasedItem],
     events: Sequence[record.NewEvent],
     *,
-    relayed: Iterable[int],
+    owed: Mapping[int, ReportDue],
     now: datetime,
 ) -> None:
     """Record delivery of a batch: items, recipients, messages, events and the queue's recovery, in one commit.
 
-    `relayed` are the recipient keys that get a relay notice (DR-34). Rules: DR-25 step 5, QR-26, MT-2.
+    `owed` are the notices of success, by recipient key (DSN-3, DR-34). Rules: DR-25 step 5, QR-26, MT-2.
     """
     if not items:
         return
@@ -247,7 +247,6 @@ def settle_delivered(
             ["state", "delivered_at", "leased_by"],
             [(ItemState.DELIVERED.value, now, "", item.pk) for item in items],
         )
-        due_notice = set(relayed)
         bulk.update(
             MessageRecipient,
             ["state", "status_text", "settled_at", "report_due"],
@@ -256,7 +255,7 @@ def settle_delivered(
                     RecipientState.DELIVERED.value,
                     DELIVERED_TEXT,
                     now,
-                    ReportDue.RELAYED.value if recipient.pk in due_notice else "",
+                    owed.get(recipient.pk, ""),
                     recipient.pk,
                 )
                 for item in items

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from connectors.mail import loops
 from connectors.mail.envelope import Envelope
-from connectors.mail.header import crlf
+from connectors.mail.header import Field, HeaderError, crlf, split
 from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.transport.submission import Refusal
 
@@ -14,13 +17,51 @@ _TEXTS = {
     "HEADER_TOO_BIG": "550 5.3.4 PICKUP.HeaderSize; message header is too large",
     "TOO_MANY_RECIPIENTS": "550 5.5.3 PICKUP.RecipLimit; too many recipients",
     "MESSAGE_TOO_BIG": "550 5.3.4 RESOLVER.SizeLimit; message is too large",
+    "LOOP": "554 5.4.6 Hop count exceeded - possible mail loop",
     "BAD_RECIPIENTS": "550 5.1.3 The recipient address is not valid",
 }
 
 
-def too_big(file_name: str) -> Refusal:
-    """Return the refusal of a message over the organisation's size limit (PU-43)."""
-    return Refusal(text=_TEXTS["MESSAGE_TOO_BIG"], context=file_name)
+def too_big(draft: Draft, file_name: str) -> tuple[Draft, Refusal]:
+    """Return the refusal of a message over the organisation's size limit (PU-43); its header alone goes back.
+
+    Only the start of the file was read: returned whole it would look like a damaged message.
+    """
+    head = replace(draft, envelope=replace(draft.envelope, ret="HDRS"))
+    return head, Refusal(text=_TEXTS["MESSAGE_TOO_BIG"], context=file_name)
+
+
+def looping(draft: Draft, file_name: str) -> Refusal | None:
+    """Return the refusal of a message that passed too many systems, or None (QL-12)."""
+    if loops.hops(draft.header_fields) <= loops.MAX_HOPS:
+        return None
+    return Refusal(text=_TEXTS["LOOP"], context=file_name)
+
+
+def untellable(draft: Draft) -> Rejection | None:
+    """Return the rejection of a refused message whose refusal nobody can be told, or None (DSN-7, MT-4).
+
+    It never entered a queue, so that its file must stay: as a bad file, for a person to decide.
+    """
+    if draft.envelope.mail_from and not loops.is_automatic(_fields(draft)):
+        return None
+    return Rejection(
+        fate=Fate.BAD,
+        reason="NO_NOTICE_ADDRESSEE",
+        originator=draft.envelope.mail_from,
+        recipients=draft.envelope.recipients,
+        bad_recipients=draft.bad_recipients,
+        message_id=draft.message_id,
+        subject=draft.subject,
+        sender=draft.sender,
+    )
+
+
+def _fields(draft: Draft) -> tuple[Field, ...]:
+    try:
+        return split(b"".join(draft.header_fields) + b"\r\n").fields
+    except HeaderError:
+        return ()
 
 
 def as_bad(draft: Draft, reason: str) -> Rejection:

@@ -2,35 +2,48 @@
 
 Promises: notice, DSN event, FAIL event and the recipients' final state are one commit, DSN before the FAIL
 that names it; a debt is paid once. Leaves to neighbours: words (`notices`), bytes (`mail.dsn`), the way
-out (the notice is submitted like any message).
+out (the notice is submitted like any message), which messages wait too long (`delays`).
 """
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
-from email.utils import format_datetime
 
 from django.db import transaction
 
 from connectors import notices, spool, submitters
 from connectors.choices import RecipientState, ReportDue, SourceKind
 from connectors.conf import TransportConfig
-from connectors.mail import dsn
+from connectors.mail import dsn, loops
+from connectors.mail.address import TypedAddress
 from connectors.mail.envelope import Envelope, Recipient
-from connectors.mail.header import split
-from connectors.mail.imcea import ImceaError, decapsulate
-from connectors.models import Message, MessageRecipient, Node
+from connectors.mail.header import Field, HeaderError, split
+from connectors.models import Message, MessageRecipient, Node, NoticeSettings, ProxyAddress, proxy_key
+from connectors.notices import Fate, Manner, Original
 from connectors.submitters import Submitters
-from connectors.transport import queue, submission
+from connectors.transport import delays, queue, submission
 from connectors.transport.submission import Spooled, Submission
 from fcweb import bulk
 from tracking import record
 
 _BATCH = 100
 _HEAD_BYTES = 64 * 1024
+# Word of NOTIFY that asks for a notice, and whether it is sent when NOTIFY is not given (DSN-1 to DSN-4).
+_ASKED = {
+    ReportDue.FAILED: ("FAILURE", True),
+    ReportDue.DELAYED: ("DELAY", True),
+    ReportDue.RELAYED: ("SUCCESS", False),
+    ReportDue.DELIVERED: ("SUCCESS", False),
+}
+_CONTEXTS = {
+    ReportDue.FAILED: "Failure",
+    ReportDue.DELAYED: "Delay",
+    ReportDue.RELAYED: "Relay",
+    ReportDue.DELIVERED: "Success",
+}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,29 +51,42 @@ class _Debt:
     """What is owed about one message: recipients of one action."""
 
     message: Message
-    action: str  # "failed" or "relayed"
+    action: ReportDue
     recipients: list[MessageRecipient]
-    spooled: Spooled | None = None  # the notice; None when none is earned
+    notices: list[Submission] = field(default_factory=list)  # to the sender, then the monitoring copy; [] if none
+    spooled: list[Spooled] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Office:
+    """What every notice of a pass is written with."""
+
+    node: Node
+    config: TransportConfig
+    known: Submitters
+    settings: NoticeSettings
+    manners: Mapping[str, Manner]
+    texts: Mapping[tuple[str, str, str], str]
+    languages: Mapping[str, str]  # by proxy key of the sender
+    now: datetime
 
 
 def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
     """Settle what is owed for up to a hundred messages; return the number of debts."""
+    settings = NoticeSettings.load()
+    delays.run_once(node, settings=settings, now=now)
     debts = _owed(node)
     if not debts:
         return 0
-    known = submitters.load(node)
-    domain = known.table.default_domain
-    built = [
-        (debt, _build(debt, node=node, domain=domain, config=config, now=now))
-        for debt in debts
-        if _earned(debt) and _allowed(debt, known)
-    ]
-    spooled = submission.spool_all([notice for _debt, notice in built], config=config, now=now)
-    for (debt, _notice), file in zip(built, spooled, strict=True):
-        debt.spooled = file
+    office = _open_office(debts, node=node, settings=settings, config=config, now=now)
+    for debt in debts:
+        debt.notices = _notices(debt, office)
+    files = iter(submission.spool_all([n for debt in debts for n in debt.notices], config=config, now=now))
+    for debt in debts:
+        debt.spooled = [next(files) for _notice in debt.notices]
     with transaction.atomic():
         unpaid = _lock(debts)
-        _settle([debt for debt in debts if unpaid.issuperset(r.pk for r in debt.recipients)], node, config, now)
+        _settle([d for d in debts if unpaid.issuperset((r.pk, d.action) for r in d.recipients)], node, config, now)
     return len(debts)
 
 
@@ -69,30 +95,54 @@ def _owed(node: Node) -> list[_Debt]:
     waiting = MessageRecipient.objects.filter(message__node=node).exclude(report_due="")
     keys = list(waiting.order_by("message_id").values_list("message_id", flat=True).distinct()[:_BATCH])
     grouped: dict[tuple[int, str], _Debt] = {}
-    for recipient in waiting.filter(message__in=keys).select_related("message").order_by("message_id", "pk"):
+    rows = waiting.filter(message__in=keys).select_related("message", "item__queue")
+    for recipient in rows.order_by("message_id", "pk"):
         debt = grouped.setdefault(
             (recipient.message_id, recipient.report_due),
-            _Debt(message=recipient.message, action=recipient.report_due, recipients=[]),
+            _Debt(message=recipient.message, action=ReportDue(recipient.report_due), recipients=[]),
         )
         debt.recipients.append(recipient)
     return list(grouped.values())
 
 
-def _lock(debts: Sequence[_Debt]) -> set[int]:
-    """Return the recipients of these debts nobody else has settled meanwhile, locked."""
+def _lock(debts: Sequence[_Debt]) -> set[tuple[int, str]]:
+    """Return the debts nobody else has settled or changed meanwhile, locked: a delay may have become a failure."""
     keys = [recipient.pk for debt in debts for recipient in debt.recipients]
     unpaid = MessageRecipient.objects.filter(pk__in=keys).exclude(report_due="")
-    return set(unpaid.select_for_update().values_list("pk", flat=True))
+    return set(unpaid.select_for_update().values_list("pk", "report_due"))
 
 
-def _earned(debt: _Debt) -> bool:
-    """Tell whether a notice is due: never about a null sender or a notice, never with NOTIFY=NEVER.
+def _open_office(
+    debts: Sequence[_Debt], *, node: Node, settings: NoticeSettings, config: TransportConfig, now: datetime
+) -> _Office:
+    known = submitters.load(node)
+    keys = {_key(debt.message.mail_from) for debt in debts if debt.message.mail_from}
+    rows = ProxyAddress.objects.filter(key__in=keys).exclude(recipient__language="")
+    return _Office(
+        node=node,
+        config=config,
+        known=known,
+        settings=settings,
+        manners=notices.manners(settings, host=node.fqdn, domain=known.table.default_domain, config=config),
+        texts=notices.custom_texts(),
+        languages=dict(rows.values_list("key", "recipient__language")),
+        now=now,
+    )
 
-    Rules: DSN-1, DSN-6, DSN-7, DSN-22.
-    """
+
+def _key(address: str) -> str:
+    return proxy_key(TypedAddress(type="SMTP", value=address))
+
+
+def _told(debt: _Debt, manner: Manner) -> list[MessageRecipient]:
+    """Return the recipients the sender is told about; none about a null sender or a notice (DSN-6, DSN-7)."""
     if not debt.message.mail_from or debt.message.source == "DSN":
-        return False
-    return any(_wants(recipient, debt.action) for recipient in debt.recipients)
+        return []
+    allowed = {
+        ReportDue.FAILED: manner.tells_failures,
+        ReportDue.DELAYED: manner.tells_delays,
+    }.get(debt.action, manner.tells_success)
+    return [r for r in debt.recipients if allowed and _wants(r, debt.action)]
 
 
 def _allowed(debt: _Debt, known: Submitters) -> bool:
@@ -101,159 +151,148 @@ def _allowed(debt: _Debt, known: Submitters) -> bool:
     return message.source != SourceKind.PICKUP or known.may_notify(message.owner_uid, message.mail_from)
 
 
-def _wants(recipient: MessageRecipient, action: str) -> bool:
-    words = recipient.notify.split(",") if recipient.notify else []
-    if "NEVER" in words:
-        return False
-    if action == ReportDue.RELAYED:
-        return "SUCCESS" in words
-    return not words or "FAILURE" in words
+def _wants(recipient: MessageRecipient, action: ReportDue) -> bool:
+    word, default = _ASKED[action]
+    given = recipient.notify.split(",") if recipient.notify else []
+    return word in given if given else default
 
 
-def _build(debt: _Debt, *, node: Node, domain: str, config: TransportConfig, now: datetime) -> Submission:
-    """Write the notice about one message."""
+def _notices(debt: _Debt, office: _Office) -> list[Submission]:
+    """Write the notice about one message, and its copy for the monitoring mailbox (DSN-14)."""
     message = debt.message
-    raw_head = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + _HEAD_BYTES)
-    header = _header_of(raw_head[message.content_offset :])
-    language = notices.language_for(header, config.notice_language)
-    words = notices.words(language, debt.action)
-    network_message_id = uuid.uuid4()
-    message_id = f"<{network_message_id}@{node.fqdn}>"
-    failed = debt.action == ReportDue.FAILED
-    content = dsn.build(
-        dsn.Notice(
-            boundary=network_message_id.hex,
-            subject=notices.prefixed(message.subject, words),
-            headline=words.headline,
-            recipients=tuple(
-                _notice_recipient(recipient, debt.action, language, domain, now)
-                for recipient in debt.recipients
-                if _wants(recipient, debt.action)
-            ),
-            labels=dsn.Labels(
-                diagnostic_info=words.diagnostic_info,
-                generating_server=words.generating_server,
-                receiving_server=words.receiving_server,
-                original_headers=words.original_headers,
-            ),
-            language=words.language,
-            from_address=f"postmaster@{domain}",
-            to_address=message.mail_from,
-            message_id=message_id,
-            date=format_datetime(now),
-            reporting_mta=node.fqdn,
-            received_from=message.helo_domain,
-            arrival_date=format_datetime(message.received_at),
-            envid=message.envid,
-            in_reply_to=message.message_id,
-            original_header=header,
-            original_content=_returned(message, config) if failed and message.ret != "HDRS" else None,
-            is_failure=failed,
+    manner = office.manners[notices.audience_of(message.mail_from, office.known.table)]
+    told = _told(debt, manner)
+    if not told or not _allowed(debt, office.known):
+        return []
+    header, fields = _header_of(message, office.config)
+    if loops.is_automatic(fields):
+        return []
+    content = _returned(debt, manner, office.config)
+    original = _original(message, header, content)
+    fates = [_fate(recipient) for recipient in told]
+    language = notices.language_for(fields, manner, office.languages.get(_key(message.mail_from), ""))
+
+    def letter(addressee: str) -> Submission:
+        identity = uuid.uuid4()
+        notice = notices.compose(
+            debt.action.value,
+            original,
+            fates,
+            manner=manner,
+            language=language,
+            texts=office.texts,
+            host=office.node.fqdn,
+            domain=office.known.table.default_domain,
+            identity=identity,
+            now=office.now,
         )
-    )
+        return _submission(notice, addressee, message)
+
+    letters = [letter(message.mail_from)]
+    watched = set(office.settings.copy_codes.split())
+    codes = {notices.status_of(recipient.status_text) for recipient in told}
+    if debt.action == ReportDue.FAILED and office.settings.monitoring_address and watched & codes:
+        letters.append(letter(office.settings.monitoring_address))
+    return letters
+
+
+def _submission(notice: dsn.Notice, addressee: str, about: Message) -> Submission:
+    """Return a notice ready to be submitted: null sender, one recipient, NOTIFY=NEVER (DSN-20, DSN-21)."""
+    content = dsn.build(notice)
     return Submission(
-        envelope=Envelope(mail_from="", recipients=(Recipient(address=message.mail_from, notify="NEVER"),)),
+        envelope=Envelope(
+            mail_from="",
+            recipients=(Recipient(address=addressee, notify="NEVER"),),
+            body="" if content.isascii() else "8BITMIME",
+            smtputf8=not (notice.to_address + addressee).isascii(),
+        ),
         content=content,
-        network_message_id=network_message_id,
-        message_id=message_id,
-        subject=notices.prefixed(message.subject, words),
-        sender=f"postmaster@{domain}",
+        network_message_id=notice.boundary,
+        message_id=notice.message_id,
+        subject=notice.subject,
+        sender=notice.from_address,
         source="DSN",
         source_name="DSN",
-        original_pk=message.pk,
+        original_pk=about.pk,
     )
 
 
-def _header_of(data: bytes) -> bytes:
-    """Return the header of a content file; all of `data` when it cannot be split."""
+def _header_of(message: Message, config: TransportConfig) -> tuple[bytes, Sequence[Field]]:
+    """Return the header of a message as bytes and fields; all that was read when it cannot be split."""
+    raw = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + _HEAD_BYTES)
+    data = raw[message.content_offset :]
     try:
-        return data[: split(data).body_start]
-    except ValueError:
-        return data
+        header = split(data)
+    except HeaderError:
+        return data, ()
+    return data[: header.body_start], header.fields
 
 
-def _returned(message: Message, config: TransportConfig) -> bytes | None:
+def _returned(debt: _Debt, manner: Manner, config: TransportConfig) -> bytes | None:
     """Return the original to attach, or None when only its header goes back (DSN-25, QL-13)."""
-    if message.size > config.notice_attach_bytes:
+    message = debt.message
+    if debt.action != ReportDue.FAILED or message.ret == "HDRS" or message.size > manner.max_attach_bytes:
         return None
     return (config.spool_dir / message.spool_name).read_bytes()[message.content_offset :]
 
 
-def _notice_recipient(
-    recipient: MessageRecipient, action: str, language: str, domain: str, now: datetime
-) -> dsn.NoticeRecipient:
-    final_type, final_address = _final(recipient, domain)
-    failed = action == ReportDue.FAILED
-    status = _status(recipient.status_text) if failed else "2.0.0"
-    return dsn.NoticeRecipient(
-        address=recipient.address,
-        display=recipient.address if final_type == "rfc822" else f"{final_type.upper()}:{final_address}",
-        action="failed" if failed else "relayed",
-        status=status,
-        diagnostic_type="smtp",
-        diagnostic=recipient.status_text if failed else "",
-        final_type=final_type,
-        final_address=final_address,
-        orcpt=recipient.orcpt,
-        remote_mta="",
-        last_attempt=format_datetime(now),
-        will_retry_until="",
-        explanation=notices.explanation(status, language) if failed else "",
+def _original(message: Message, header: bytes, content: bytes | None) -> Original:
+    return Original(
+        mail_from=message.mail_from,
+        message_id=message.message_id,
+        subject=message.subject,
+        received_at=message.received_at,
+        expires_at=message.expires_at,
+        helo_domain=message.helo_domain,
+        envid=message.envid,
+        header=header,
+        content=content,
     )
 
 
-def _final(recipient: MessageRecipient, domain: str) -> tuple[str, str]:
-    """Return type and address for Final-Recipient: `fax;5551234` for an encapsulated address (DSN-32)."""
-    address = recipient.final_address or recipient.address
-    try:
-        typed = decapsulate(address, frozenset({domain}))
-    except ImceaError:
-        return "rfc822", address
-    return ("rfc822", address) if typed.type == "SMTP" else (typed.type.lower(), typed.value)
-
-
-def _status(text: str) -> str:
-    """Return the enhanced status code of a reply text."""
-    for word in text.split()[:2]:
-        if word.count(".") == 2 and word.replace(".", "").isdigit():
-            return word
-    return "5.0.0"
+def _fate(recipient: MessageRecipient) -> Fate:
+    waited_in = recipient.item.queue if recipient.item is not None else None
+    return Fate(
+        address=recipient.address,
+        orcpt=recipient.orcpt,
+        reply=recipient.status_text,
+        from_drop=recipient.fail_source == "GATEWAY",
+        last_attempt_at=waited_in.last_retry_at if waited_in else None,
+        last_error=waited_in.last_error if waited_in else "",
+    )
 
 
 def _settle(debts: Sequence[_Debt], node: Node, config: TransportConfig, now: datetime) -> None:
     """Insert the notices and make the recipients final; in the caller's transaction."""
-    notified = [debt for debt in debts if debt.spooled is not None]
-    batch = [debt.spooled for debt in notified if debt.spooled is not None]
+    batch = [file for debt in debts for file in debt.spooled]
     keys = submission.insert(batch, node=node, config=config, now=now)
     tracked = dict(Message.objects.filter(pk__in=keys).values_list("pk", "tracked_id"))
-    events = []
-    references: dict[int, str] = {}
-    for debt, file, key in zip(notified, batch, keys, strict=True):
-        references[id(debt)] = file.submission.message_id
-        events.append(
-            record.dsn(
-                tracked[key],
-                at=now,
-                server=node.name,
-                context="Failure" if debt.action == ReportDue.FAILED else "Relay",
-                recipients=[(debt.message.mail_from, "")],
-                reference=debt.message.message_id,
-            )
+    ids = iter(tracked[key] for key in keys)
+    events = [
+        record.dsn(
+            next(ids),
+            at=now,
+            server=node.name,
+            context=_CONTEXTS[debt.action],
+            recipients=[(file.submission.envelope.recipients[0].address, "")],
+            reference=debt.message.message_id,
         )
+        for debt in debts
+        for file in debt.spooled
+    ]
     for debt in debts:
         if debt.action == ReportDue.FAILED:
-            events.extend(_fail_events(debt, node, references.get(id(debt), ""), now))
+            events.extend(_fail_events(debt, node, now))
     record.save(events)
-    rows: list[tuple[object, ...]] = []
-    for debt in debts:
-        state = RecipientState.FAILED if debt.action == ReportDue.FAILED else RecipientState.DELIVERED
-        rows.extend((state.value, "", now, recipient.pk) for recipient in debt.recipients)
-    bulk.update(MessageRecipient, ["state", "report_due", "settled_at"], rows)
+    bulk.update(MessageRecipient, ["report_due"], [("", r.pk) for debt in debts for r in debt.recipients])
+    final = [r.pk for debt in debts if debt.action == ReportDue.FAILED for r in debt.recipients]
+    bulk.update(MessageRecipient, ["state", "settled_at"], [(RecipientState.FAILED.value, now, pk) for pk in final])
     queue.close_messages([debt.message.pk for debt in debts], now=now)
 
 
-def _fail_events(debt: _Debt, node: Node, reference: str, now: datetime) -> list[record.NewEvent]:
+def _fail_events(debt: _Debt, node: Node, now: datetime) -> list[record.NewEvent]:
     """Return one FAIL per source and context; it names the notice only for recipients that got one (MTE-5, MT-4)."""
+    reference = debt.spooled[0].submission.message_id if debt.spooled else ""
     groups: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
     for recipient in debt.recipients:
         named = reference if _wants(recipient, debt.action) else ""

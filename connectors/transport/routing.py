@@ -21,6 +21,7 @@ from connectors.mail.imcea import ImceaError, decapsulate, encapsulate
 
 ZERO_GUID = UUID(int=0)
 _MAX_ITERATIONS = 20  # RT-29
+TOO_LARGE_TEXT = "550 5.2.3 RESOLVER.RST.RecipSizeLimit; message too large for this recipient"  # QL-6
 
 
 class ConnectorKind(StrEnum):
@@ -123,6 +124,9 @@ class DirectoryEntry:
     primary: str
     external: TypedAddress | None = None
     store: str = "Mailboxes"  # the queue of its deliveries
+    max_send_bytes: int | None = None  # QL-6; None is unlimited
+    max_receive_bytes: int | None = None
+    max_recipients: int | None = None
 
 
 Directory = Mapping[str, Sequence[DirectoryEntry]]  # look-up key -> entries
@@ -136,6 +140,7 @@ class RoutingTable:
     accepted_domains: tuple[AcceptedDomain, ...]
     imcea_domains: frozenset[str]  # normalised
     connectors: tuple[ConnectorEntry, ...]
+    max_receive_bytes: int | None = None  # organisation limit for mailboxes (QL-4)
     default_domain: str = field(init=False)
     _domains: dict[str, DomainKind] = field(init=False, repr=False, compare=False)
     _by_type: dict[str, tuple[ConnectorEntry, ...]] = field(init=False, repr=False, compare=False)
@@ -230,10 +235,19 @@ def keys_of(address: TypedAddress) -> tuple[str, ...]:
     return (f"{address.type}:{address.value.casefold()}",)
 
 
-def resolve(address: str, *, size: int, table: RoutingTable, directory: Directory, explain: bool = False) -> Resolution:
+def resolve(
+    address: str,
+    *,
+    size: int,
+    table: RoutingTable,
+    directory: Directory,
+    explain: bool = False,
+    is_exempt: bool = False,
+) -> Resolution:
     """Decide what becomes of one envelope recipient; `explain` adds every candidate to the answer.
 
-    Rules: RT-1 to RT-29, RT-60, IM-7 to IM-12. Worked examples: RT-X1 to RT-X17.
+    `is_exempt`: mailbox limits do not hold for it (QL-22); those of connectors do, they protect gateways.
+    Rules: RT-1 to RT-29, RT-60, IM-7 to IM-12, QL-4, QL-6. Worked examples: RT-X1 to RT-X17.
     """
     trace = _Trace(address, table, explain=explain)
     try:
@@ -256,6 +270,10 @@ def resolve(address: str, *, size: int, table: RoutingTable, directory: Director
         entry = found[0]
         if entry.kind is DirectoryKind.MAILBOX:
             trace.step("RT-4", "mailbox", name=entry.name)
+            limits = [limit for limit in (table.max_receive_bytes, entry.max_receive_bytes) if limit is not None]
+            if limits and size > min(limits) and not is_exempt:
+                trace.step("QL-6", "mailbox-size", name=entry.name, limit=str(min(limits)))
+                return trace.fail(typed, "5.2.3", TOO_LARGE_TEXT)
             return trace.mailbox(typed, entry)
         external = entry.external or TypedAddress(type="SMTP", value=entry.primary)
         trace.step("RT-3", "contact", name=entry.name, address=str(external))
@@ -264,7 +282,7 @@ def resolve(address: str, *, size: int, table: RoutingTable, directory: Director
             return _route(typed, size, trace)
         typed = external
     trace.step("RT-29", "loop")
-    return trace.fail(typed, "5.4.6", "550 5.4.6 RESOLVER.FWD.Loop; mail loop detected")
+    return trace.fail(typed, "5.4.6", "550 5.4.6 RESOLVER.FWD.Loop; mail loop detected, too many hops")
 
 
 def _look_up(address: TypedAddress, table: RoutingTable, directory: Directory) -> Sequence[DirectoryEntry]:

@@ -151,7 +151,7 @@ class TestDryRun:
             (b"To: a@b.test\r\n\r\nx", "pickup", "bad", "NO_SENDER", 0),
             (b"From: a@b.test\r\nTo: c@d.test\r\nno field\r\n\r\nx", "pickup", "bad", "BAD_HEADER", 3),
             (b"X-CreatedBy: MSExchange15\r\n" + FAX, "pickup", "bad", "EXPORT_IN_PICKUP", 1),
-            (b"", "pickup", "wait", "EMPTY", 0),
+            (b"", "pickup", "bad", "EMPTY", 0),
             (FAX, "replay", "bad", "NO_X_SENDER", 1),
             (
                 FAX.replace(b"To: ", b"To: " + b"a@b.test, ".join(b"u%d" % n for n in range(120))),

@@ -79,7 +79,10 @@ def test_an_unroutable_fax_is_returned_with_a_notice(site, pickup, transport, da
     assert fail.reference == dsn.message.message_id
     assert dsn.reference == fail.message.message_id
     (notice,) = (data_dir / "mailboxes" / "alice@fcweb.test" / "new").iterdir()
-    assert b"\r\nFinal-Recipient: sms;5551234\r\nAction: failed\r\nStatus: 5.1.2\r\n" in notice.read_bytes()
+    assert (
+        b"\r\nFinal-Recipient: rfc822;IMCEASMS-5551234@fcweb.test\r\nAction: failed\r\nStatus: 5.1.2\r\n"
+        in notice.read_bytes()
+    )
 
 
 @pytest.mark.django_db(transaction=True)

@@ -7,6 +7,9 @@ ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgre
 for name in "$@"; do
     dpkg -s "$name" >/dev/null 2>&1 || missing="$missing $name"
 done
+perl -MSisimai -MMail::DeliveryStatus::BounceParser -MJSON -e 1 >/dev/null 2>&1 ||
+    missing="$missing libsisimai-perl libmail-deliverystatus-bounceparser-perl libjson-perl"
+{ command -v postfix || ls /usr/sbin/postfix; } >/dev/null 2>&1 || missing="$missing postfix"
 [ -z "$missing" ] && exit 0
 if [ "$(id -u)" != 0 ]; then
     echo "not installed:$missing (tests that need them are skipped)"

@@ -1,0 +1,110 @@
+"""Django admin of notices: the one row of settings and the administrator's own texts (DSN-50, DSN-52)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from connectors.admin.labelled import LabelledAdmin
+from connectors.conf import transport_config
+from connectors.mail import notice_markup
+from connectors.mail.notice_markup import MarkupError
+from connectors.models import NoticeSettings, NoticeText
+
+_AUDIENCE_FIELDS = (
+    "language",
+    "language_detection",
+    "send_html",
+    "max_attach_bytes",
+    "reporting_authority",
+    "postmaster_address",
+    "delay_enabled",
+)
+
+
+_FIELDSETS = (
+    (gettext_lazy("Notices to people in our domains"), [f"internal_{name}" for name in _AUDIENCE_FIELDS]),
+    (
+        gettext_lazy("Notices to people outside"),
+        [
+            *(f"external_{name}" for name in _AUDIENCE_FIELDS),
+            "external_failure_enabled",
+            "external_reports_enabled",
+            "external_diagnostics_enabled",
+        ],
+    ),
+    (gettext_lazy("Waiting"), ["delay_after"]),
+    (gettext_lazy("Copies for administrators"), ["monitoring_address", "copy_codes"]),
+)
+
+
+class NoticeSettingsForm(forms.ModelForm):
+    """The delay must outlast the first retries, or every hiccup would be told (QR-31)."""
+
+    class Meta:
+        model = NoticeSettings
+        fields = [name for _title, names in _FIELDSETS for name in names]
+
+    def clean_delay_after(self) -> Any:
+        delay = self.cleaned_data["delay_after"]
+        ladder = transport_config().ladder
+        least = ladder.transient_count * ladder.transient_interval
+        if delay <= least:
+            raise ValidationError(_("Wait longer than the first retries take: more than %(time)s.") % {"time": least})
+        return delay
+
+
+@admin.register(NoticeSettings)
+class NoticeSettingsAdmin(LabelledAdmin):
+    form = NoticeSettingsForm
+    fieldsets = tuple((title, {"fields": tuple(names)}) for title, names in _FIELDSETS)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return super().has_add_permission(request) and not NoticeSettings.objects.exists()
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        """Open the one row; the defaults become a row the first time somebody may save them."""
+        row = NoticeSettings.objects.order_by("pk").first()
+        if row is not None:
+            return HttpResponseRedirect(reverse("admin:connectors_noticesettings_change", args=[row.pk]))
+        if self.has_add_permission(request):
+            return HttpResponseRedirect(reverse("admin:connectors_noticesettings_add"))
+        return super().changelist_view(request, extra_context)
+
+
+class NoticeTextForm(forms.ModelForm):
+    """A text with the allowed tags alone (DSN-52)."""
+
+    class Meta:
+        model = NoticeText
+        fields = ("code", "language", "audience", "text")
+        widgets = {"text": forms.Textarea(attrs={"rows": 4, "maxlength": notice_markup.MAX_LENGTH})}
+
+    def clean_text(self) -> str:
+        text = str(self.cleaned_data["text"])
+        try:
+            notice_markup.clean(text)
+        except MarkupError as error:
+            raise ValidationError(
+                _('%(found)s is not allowed here; use <b>, <em>, <a href="https://…">, <br> and <p> alone.')
+                % {"found": error.offender}
+            ) from error
+        return text
+
+
+@admin.register(NoticeText)
+class NoticeTextAdmin(LabelledAdmin):
+    form = NoticeTextForm
+    list_display = ("code", "language", "audience", "text")
+    list_filter = ("language", "audience")
+    search_fields = ("code", "text")

@@ -1,0 +1,30 @@
+"""Loops: what keeps automatic mail from answering automatic mail (DSN-22, QL-12, RFC 3834)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from connectors.mail.header import Field
+
+MAX_HOPS = 30  # QL-12
+
+
+def is_automatic(fields: Sequence[Field]) -> bool:
+    """Tell whether a message is itself an answer: a notice of anybody's, or an automatic reply.
+
+    `Auto-Submitted: auto-generated` is none: a program that writes by itself is told like a person.
+    """
+    for field in fields:
+        if field.name == "x-ms-exchange-message-is-ndr":
+            return True
+        value = field.value.lower()
+        if field.name == "auto-submitted" and value.split(b";")[0].strip() == b"auto-replied":
+            return True
+        if field.name == "content-type" and value.startswith(b"multipart/report") and b"delivery-status" in value:
+            return True
+    return False
+
+
+def hops(raw_fields: Iterable[bytes]) -> int:
+    """Return how many systems a message has passed: its Received fields."""
+    return sum(1 for raw in raw_fields if raw[:9].lower() == b"received:")
