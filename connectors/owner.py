@@ -55,6 +55,11 @@ def any_alive(run_dir: Path) -> bool:
     return any(is_alive(run_dir, path.stem) for path in run_dir.glob("*.owner"))
 
 
+def others_alive(run_dir: Path, token: str) -> bool:
+    """Tell whether another transport process of this node runs."""
+    return any(path.stem != token and is_alive(run_dir, path.stem) for path in run_dir.glob("*.owner"))
+
+
 def forget_dead(run_dir: Path) -> None:
     """Remove the lock files of processes that ended without doing so; call it after recovery."""
     for path in run_dir.glob("*.owner"):

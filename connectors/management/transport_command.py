@@ -46,6 +46,7 @@ class TransportCommand(BaseCommand):
                 done = run_until_idle(stages, stop=stop, patience=patience)
                 self.stdout.write(f"{done}")
             else:
+                service.load_stored()
                 run_forever(
                     stages, stop=stop, watcher=watcher, heartbeat=config.run_dir / f"{self.heartbeat}.heartbeat"
                 )

@@ -19,6 +19,7 @@ from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import DROP_EVENTS, Event
 from connectors.models import ForeignConnector, Node, Queue, QueueItem
+from connectors.transport import poison
 from connectors.transport import queue as queues
 from connectors.transport.couriers.base import Courier, HopFailure
 from connectors.transport.couriers.drop import DropCourier, failure, relayed
@@ -51,10 +52,12 @@ class Delivery:
         }
         self._drop_return = DropReturn(node, directory_of=drop.directory)
         self._swept = False
+        self._careful = poison.any_suspects(node)  # suspects of a crash are delivered one at a time (QR-50)
 
     def run_once(self, now: datetime) -> int:
         """Deliver one batch of every queue that is due; return the number of items settled."""
-        done = queues.expire(self._node, limit=self._config.batch, now=now)
+        suspended = self._config.expire_suspended
+        done = queues.expire(self._node, limit=self._config.batch, now=now, suspended=suspended)
         for queue in [*queues.due(self._node, now=now), *self._drop_return.ready(now)]:
             queue.node = self._node
             courier = self.couriers.get(queue.delivery_type)
@@ -71,13 +74,21 @@ class Delivery:
             queue,
             directory=str(directory),
             token=self._token,
-            limit=self._config.batch,
+            limit=1 if self._careful and poison.has_suspects(queue) else self._config.batch,
             limit_bytes=self._config.batch_bytes,
             folder_of=courier.folder_of,
+            by_priority=self._config.priority_queuing,
         )
         if not items:
             return 0
-        prepared = courier.prepare(queue, items)
+        try:
+            prepared = courier.prepare(queue, items)
+        except Exception:
+            # A bug, or content that breaks us: every message of the batch is suspect and goes alone from now on.
+            self._suspect(items, now)
+            raise
+        if self._careful:
+            poison.forgive([item.message.pk for item in items])
         for failed in prepared.failed:
             queues.fail_items(
                 [failed.item],
@@ -100,6 +111,13 @@ class Delivery:
         elif left:
             queues.release([item.pk for item in left])
         return len(prepared.written) + len(prepared.failed)
+
+    def _suspect(self, items: Sequence[LeasedItem], now: datetime) -> None:
+        """Count a crash against a batch in hand and give it back (QR-50)."""
+        disk.unlink_all(Path(item.directory) / item.temp_name for item in items)
+        queues.release([item.pk for item in items])
+        poison.note_crash(self._node, [item.message.pk for item in items], config=self._config, now=now)
+        self._careful = True
 
     def _publish(self, items: Sequence[LeasedItem]) -> HopFailure | None:
         """Rename temp files to their final names, durable; a temp that is gone was published by us (DR-26)."""
@@ -177,8 +195,13 @@ class Delivery:
             return 0
         recovered = 0
         directories = {Path(path) for path in leased.values_list("directory", flat=True)}
+        in_hand = leased.filter(leased_by__in=dead - {self._token}, state=ItemState.STAGING)
+        suspects = list(in_hand.values_list("message_id", flat=True).distinct())
         for row in leased.filter(leased_by__in=dead).order_by("pk"):
             recovered += self._recover(row, now)
+        if suspects:
+            poison.note_crash(self._node, suspects, config=self._config, now=now)
+            self._careful = True
         self._sweep_temps(directories)
         return recovered
 

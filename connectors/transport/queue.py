@@ -16,9 +16,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
-from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatus, RecipientState, ReportDue
+from connectors.choices import DeliveryType, ItemState, MessageState, Priority, QueueStatus, RecipientState, ReportDue
 from connectors.conf import TransportConfig
 from connectors.models import Connector, Message, MessageRecipient, Node, Queue, QueueItem
 from fcweb import bulk
@@ -150,8 +150,9 @@ def lease(
     directory: str,
     token: str,
     limit: int,
-    limit_bytes: int,
+    limit_bytes: int = 64 * 1024 * 1024,
     folder_of: Callable[[LeasedItem], str] | None,
+    by_priority: bool = False,
 ) -> list[LeasedItem]:
     """Take up to `limit` ready items of a queue, oldest first; both names are committed with the lease (DR-25).
 
@@ -161,7 +162,13 @@ def lease(
     """
     with transaction.atomic():
         ready = QueueItem.objects.filter(queue=queue, state=ItemState.READY).order_by("pk")
-        keys = list(ready.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+        free = ready.select_for_update(skip_locked=True).values_list("pk", flat=True)
+        keys: list[int] = []
+        if by_priority:  # High, Normal, Low, then age (QR-60)
+            for priority in sorted(Priority, reverse=True):
+                keys.extend(free.filter(priority=priority)[: limit - len(keys)])
+        else:
+            keys.extend(free[:limit])
         if not keys:
             return []
         items = [_named(item, directory, folder_of) for item in _head(load(keys), limit_bytes)]
@@ -221,10 +228,12 @@ def mark_staged(keys: Sequence[int]) -> None:
 
 
 def release(keys: Sequence[int]) -> None:
-    """Give leased items back unpublished; their names are forgotten."""
-    QueueItem.objects.filter(pk__in=keys).update(
-        state=ItemState.READY, leased_by="", directory="", temp_name="", final_name=""
-    )
+    """Give leased items back unpublished; their names are forgotten.
+
+    A copy that a person wants stopped or removed is not given out again: `operations.settle_pending` ends it (QO-14).
+    """
+    state = Case(When(pending="", then=Value(ItemState.READY)), default=Value(ItemState.SUSPENDED))
+    QueueItem.objects.filter(pk__in=keys).update(state=state, leased_by="", directory="", temp_name="", final_name="")
 
 
 def settle_delivered(
@@ -352,10 +361,11 @@ def record_deferrals(queue: Queue, *, reason: str, error: str, next_attempt: dat
     return len(keys)
 
 
-def expire(node: Node, *, limit: int, now: datetime) -> int:
-    """Fail the waiting recipients of messages past their time; return how many copies (QR-30)."""
+def expire(node: Node, *, limit: int, now: datetime, suspended: bool = True) -> int:
+    """Fail the waiting recipients of messages past their time; return how many copies (QR-30, QA-7)."""
+    states = [ItemState.READY, ItemState.SUSPENDED] if suspended else [ItemState.READY]
     late = QueueItem.objects.filter(
-        queue__node=node, state=ItemState.READY, message__state=MessageState.ROUTED, message__expires_at__lte=now
+        queue__node=node, state__in=states, message__state=MessageState.ROUTED, message__expires_at__lte=now
     ).exclude(queue__status=QueueStatus.ACTIVE)
     with transaction.atomic():
         keys = list(late.order_by("pk").values_list("pk", flat=True)[:limit])

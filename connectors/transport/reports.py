@@ -254,10 +254,11 @@ def _settle(debts: Sequence[_Debt], node: Node, config: TransportConfig, now: da
 
 def _fail_events(debt: _Debt, node: Node, reference: str, now: datetime) -> list[record.NewEvent]:
     """Return one FAIL per source and context; it names the notice only for recipients that got one (MTE-5, MT-4)."""
-    groups: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, str, str, str, str], list[tuple[str, str]]] = {}
     for recipient in debt.recipients:
         named = reference if _wants(recipient, debt.action) else ""
-        group = (recipient.fail_source, recipient.fail_context, recipient.fail_connector, named)
+        fate = (recipient.fail_source, recipient.fail_context, recipient.fail_connector)
+        group = (*fate, named, recipient.fail_custom)
         groups.setdefault(group, []).append((recipient.address, recipient.status_text))
     return [
         record.fail(
@@ -269,6 +270,7 @@ def _fail_events(debt: _Debt, node: Node, reference: str, now: datetime) -> list
             recipients=recipients,
             reference=named,
             connector=connector,
+            custom=custom,
         )
-        for (source, context, connector, named), recipients in groups.items()
+        for (source, context, connector, named, custom), recipients in groups.items()
     ]
