@@ -90,6 +90,11 @@ class DeliveryType(models.TextChoices):
     SMART_HOST = "SmartHostConnectorDelivery", "SmartHostConnectorDelivery"
     MAILBOX = "SmtpDeliveryToMailbox", "SmtpDeliveryToMailbox"
     UNREACHABLE = "Unreachable", "Unreachable"
+    UNDEFINED = "Undefined", "Undefined"  # Submission and Poison
+
+
+SUBMISSION_DOMAIN = "Submission"  # next hop domains of the two queues of type Undefined (QU-1, QU-4)
+POISON_DOMAIN = "Poison Message"
 
 
 class QueueStatus(models.TextChoices):
@@ -108,8 +113,57 @@ class ItemState(models.TextChoices):
     READY = "ready", _("ready")
     STAGING = "staging", _("being written")  # leased; both names committed, nothing published
     STAGED = "staged", _("written")  # temp files durable; only a rename away from published
+    SUSPENDED = "suspended", _("suspended")  # by a person, or in Poison; never leased
     DELIVERED = "delivered", _("delivered")
     REMOVED = "removed", _("removed")  # expired, re-routed or all recipients failed
+
+
+WAITING = (ItemState.READY, ItemState.SUSPENDED, ItemState.STAGING, ItemState.STAGED)  # what a queue lists
+
+
+class Pending(models.TextChoices):
+    """What happens to a copy in transfer once the transfer fails (QU 1.6, QO-14)."""
+
+    SUSPEND = "suspend", _("suspension pending")
+    REMOVE = "remove", _("removal pending")
+    REMOVE_NDR = "remove_ndr", _("removal with notice pending")
+
+
+class Verb(models.TextChoices):
+    """Operations on queues and queued messages (QO 3.1)."""
+
+    SUSPEND = "suspend", _("Suspend")
+    RESUME = "resume", _("Resume")
+    RETRY = "retry", _("Retry")  # queues only
+    RESUBMIT = "resubmit", _("Retry with resubmit")
+    REMOVE = "remove", _("Remove without notice")
+    REMOVE_NDR = "remove_ndr", _("Remove with notice")
+    REDIRECT = "redirect", _("Redirect to another connector")
+    EXPORT = "export", _("Export")
+    EXPORT_REMOVE = "export_remove", _("Export and remove")  # QO-11
+
+
+class JobScope(models.TextChoices):
+    """What an operation is about."""
+
+    QUEUE = "queue", _("queue")  # the queue's own status
+    MESSAGES = "messages", _("messages")
+
+
+class JobState(models.TextChoices):
+    """Life of an operation."""
+
+    RUNNING = "running", _("running")  # a batch at a time, by whichever process comes first
+    DONE = "done", _("done")
+    CANCELLED = "cancelled", _("cancelled")
+
+
+class Outcome(models.TextChoices):
+    """What an operation did to one object (QO-1)."""
+
+    CHANGED = "changed", _("changed")
+    UNCHANGED = "unchanged", _("unchanged")
+    FAILED = "failed", _("failed")
 
 
 class Priority(models.IntegerChoices):

@@ -8,6 +8,11 @@ from pathlib import Path
 
 from django.conf import settings
 
+from connectors.choices import Priority
+
+_HIGH_EXPIRATION = timedelta(hours=8)  # 2.5
+_HIGH_BYTES = 250 * 1024  # QR-60
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryLadder:
@@ -42,10 +47,29 @@ class TransportConfig:
     poison_threshold: int = 2  # PU-21
     expiration: timedelta = timedelta(days=2)  # QR-8
     safety_net: timedelta = timedelta(hours=48)  # QR-18
+    history: timedelta = timedelta(days=30)  # what operations did to a message is kept this long (MTP-2)
+    expire_suspended: bool = True  # QA-7
+    max_idle_before_resubmit: timedelta = timedelta(hours=12)  # QR-11
+    queue_max_idle: timedelta = timedelta(minutes=3)  # QR-14
+    priority_queuing: bool = False  # QR-60
     ladder: RetryLadder = RetryLadder()
     mailbox_retry: timedelta = timedelta(minutes=5)  # QR-7, QR-23
     notice_language: str = "en"  # DSN-51, when the original names none
     notice_attach_bytes: int = 10 * 1024 * 1024  # QL-13
+
+    def expires_after(self, priority: int) -> timedelta:
+        """Return how long a message may wait. Rules: QR-8, QR-29, and 2.5 when priority queuing is on."""
+        if self.priority_queuing and priority == Priority.HIGH:
+            return min(self.expiration, _HIGH_EXPIRATION)
+        return self.expiration
+
+    def queue_priority(self, priority: int, size: int) -> int:
+        """Return the priority a copy is queued with; all the same while priority queuing is off (QR-60)."""
+        if not self.priority_queuing:
+            return Priority.NORMAL.value
+        if priority == Priority.HIGH and size > _HIGH_BYTES:
+            return Priority.NORMAL.value
+        return priority
 
     @property
     def spool_dir(self) -> Path:
@@ -66,5 +90,8 @@ def transport_config() -> TransportConfig:
         sync=settings.FCWEB_SYNC,
         inotify=settings.FCWEB_INOTIFY,
         safety_net=timedelta(hours=settings.FCWEB_SAFETY_NET_HOURS),
+        history=timedelta(days=settings.FCWEB_TRACKING_DAYS or 24_855),
+        expire_suspended=settings.FCWEB_EXPIRE_SUSPENDED,
+        priority_queuing=settings.FCWEB_PRIORITY_QUEUING,
         notice_language=settings.FCWEB_NOTICE_LANGUAGE,
     )

@@ -34,6 +34,8 @@ class Event(IntEnum):
     PICKUP_RENAME = 90006  # the rename to .tmp failed
     FILE_VANISHED = 90007  # a claimed file disappeared (UP-9)
     DIRECTORY_ACCESS = 90008  # a watched directory is not safe or not ours (PU-64, PU-65)
+    POISON_MESSAGE = 90010  # a message reached the poison threshold (QR-50)
+    NOT_COLLECTED = 90011  # the gateway has left a file in its drop directory for too long (DR-33)
     SIZE_ZERO = 90009  # an enabled connector whose size limit lets nothing through (FC-8)
     FILE_STUCK = 90010  # files that could not be opened for ten polls (UP-8)
     CLAIM_HELD = 90011  # a process has been reading a file for minutes (UP-5)

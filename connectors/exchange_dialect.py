@@ -150,6 +150,7 @@ def properties(connector: ForeignConnector) -> dict[str, object]:
         "RelayDsnRequired": connector.relay_dsn_required,
         "Hold": connector.is_held,
         "OneRecipientPerFile": connector.one_recipient_per_file,
+        "CollectWithinMinutes": connector.collect_within_minutes,
         "WhenCreated": connector.created_at.isoformat(),
         "WhenChanged": connector.changed_at.isoformat(),
     }

@@ -55,6 +55,24 @@ def any_alive(run_dir: Path) -> bool:
     return any(is_alive(run_dir, path.stem) for path in run_dir.glob("*.owner"))
 
 
+class Alone:
+    """Tells once whether this is the first living process of a kind on this node; counts as one until it ends."""
+
+    def __init__(self, run_dir: Path, kind: str) -> None:
+        run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+        self._descriptor = os.open(run_dir / f"{kind}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.is_first = True
+        except BlockingIOError:
+            self.is_first = False
+        fcntl.flock(self._descriptor, fcntl.LOCK_SH)  # all who live hold this, so the next one is not the first
+
+    def close(self) -> None:
+        """Leave; the kernel does it too when the process ends."""
+        os.close(self._descriptor)
+
+
 def forget_dead(run_dir: Path) -> None:
     """Remove the lock files of processes that ended without doing so; call it after recovery."""
     for path in run_dir.glob("*.owner"):

@@ -91,6 +91,14 @@ CONDITIONS: dict[int, Condition] = {
         cure=gettext_lazy("See which other program works in this directory."),
         tone="wait",
     ),
+    Event.POISON_MESSAGE: Condition(
+        sentence=gettext_lazy("%(subject)s: a message stopped the service again and again and was put into Poison."),
+        cure=gettext_lazy("Look at it in the Poison queue: export it, resume it after a repair, or remove it."),
+    ),
+    Event.NOT_COLLECTED: Condition(
+        sentence=gettext_lazy("%(subject)s: the gateway does not collect its files."),
+        cure=gettext_lazy("See whether the gateway runs and may read its drop directory; the files stay there."),
+    ),
     Event.DIRECTORY_ACCESS: Condition(
         sentence=gettext_lazy("%(subject)s is not safe to use, so no file is taken from it."),
         cure=gettext_lazy("Run the command shown, or change the path in the settings of the server."),

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from django.urls import path
 
-from connectors.views import bad_files, connectors, message_parts, notices, overview, queues, route
+from connectors.views import bad_files, connectors, message_parts, needs, notices, operations, overview, queues, route
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
     path("queues/", queues.queues, name="queues"),
     path("queues/<int:pk>/", queues.queue, name="queue"),
+    path("queues/submission/operate/", operations.operate_submission, name="submission-operate"),
+    path("queues/<int:pk>/operate/", operations.operate, name="queue-operate"),
+    path("queues/<int:pk>/confirm/", operations.confirm, name="queue-confirm"),
+    path("queues/items/<int:pk>/export/", operations.download, name="item-download"),
+    path("operations/<int:pk>/", operations.operation, name="operation"),
+    path("operations/<int:pk>/cancel/", operations.cancel, name="operation-cancel"),
+    path("needs-you/", needs.needs, name="needs"),
     path("bad-files/", bad_files.bad_files, name="bad-files"),
     path("bad-files/<int:pk>/", bad_files.bad_file, name="bad-file"),
     path("bad-files/<int:pk>/resubmit/", bad_files.resubmit, name="bad-file-resubmit"),

@@ -52,6 +52,7 @@ class _Place:
 
 _PLACES = (
     _Place(key="overview", url_name="overview", label=gettext_lazy("Overview"), icon="overview", permission=""),
+    _Place(key="needs", url_name="needs", label=gettext_lazy("Needs you"), icon="bell", permission=""),
     _Place(
         key="live",
         url_name="live",
@@ -73,7 +74,7 @@ _PLACES = (
         label=gettext_lazy("Queues"),
         icon="queues",
         permission="connectors.view_queue",
-        pages=frozenset({"queue"}),
+        pages=frozenset({"queue", "queue-confirm", "operation"}),
     ),
     _Place(
         key="bad-files",

@@ -256,7 +256,14 @@ def resolve(tracked: int, *, at: datetime, server: str, recipient: str, related:
 
 
 def resubmit(
-    tracked: int, *, at: datetime, source: str, server: str, recipients: Sequence[RecipientStatus], reference: str
+    tracked: int,
+    *,
+    at: datetime,
+    source: str,
+    server: str,
+    recipients: Sequence[RecipientStatus],
+    reference: str,
+    custom: str = "",
 ) -> NewEvent:
     """Waiting recipients are routed again; `reference` is the internal id before (MT-J)."""
     return NewEvent(
@@ -267,6 +274,7 @@ def resubmit(
         recipients=recipients,
         reference=reference,
         server_hostname=server,
+        custom_data=custom,
     )
 
 
@@ -282,6 +290,59 @@ def badmail(
         recipients=recipients,
         source_context=context,
         server_hostname=server,
+    )
+
+
+def redirect(
+    tracked: int,
+    *,
+    at: datetime,
+    server: str,
+    connector: str,
+    context: str,
+    recipients: Sequence[RecipientStatus],
+    custom: str,
+) -> NewEvent:
+    """A person sent waiting recipients another way: `connector` is the new one, `context` the one before (QO-13)."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="REDIRECT",
+        source="ADMIN",
+        recipients=recipients,
+        connector_id=connector,
+        source_context=context,
+        server_hostname=server,
+        custom_data=custom,
+    )
+
+
+def load(tracked: int, *, at: datetime, server: str, recipients: Sequence[RecipientStatus]) -> NewEvent:
+    """A stored message was found at start (QU-10, MT-L)."""
+    return NewEvent(
+        tracked=tracked, at=at, event="LOAD", source="BOOTLOADER", recipients=recipients, server_hostname=server
+    )
+
+
+def poison(
+    tracked: int,
+    *,
+    at: datetime,
+    server: str,
+    context: str,
+    recipients: Sequence[RecipientStatus],
+    custom: str = "",
+) -> NewEvent:
+    """A message entered or left Poison; `context` is Entered, Resumed or Removed (MT-L)."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="POISONMESSAGE",
+        source="POISONMESSAGE",
+        recipients=recipients,
+        source_context=context,
+        server_hostname=server,
+        custom_data=custom,
     )
 
 

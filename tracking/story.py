@@ -71,6 +71,8 @@ def sentence(row: EventRow) -> str:
         ("DSN", "DSN"): _("A notice was written, for %(who)s."),
         ("FAIL", "ADMIN"): _("Removed by an administrator, for %(who)s: %(reason)s"),
         ("FAIL", "QUEUE"): _("Given up after waiting too long, for %(who)s: %(reason)s"),
+        ("RESUBMIT", "SAFETYNET"): _("Delivered once more from the Safety Net."),
+        ("REDIRECT", "ADMIN"): _("Redirected to %(connector)s by an administrator."),
     }
     general = {
         "RECEIVE": _("Received, for %(who)s."),

@@ -99,6 +99,7 @@ class ForeignConnectorForm(forms.ModelForm):
             "max_message_bytes",
             "relay_dsn_required",
             "one_recipient_per_file",
+            "collect_within_minutes",
             "comment",
         )
         help_texts = {"comment": gettext_lazy("For administrators; it is shown in the list of connectors.")}

@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
-from connectors.owner import Owner
+from connectors.owner import Alone, Owner
 from connectors.transport.runner import Stop, run_forever, run_until_idle
 from connectors.transport.service import STAGES, Service
 from connectors.transport.watch import Watcher
@@ -46,6 +46,10 @@ class TransportCommand(BaseCommand):
                 done = run_until_idle(stages, stop=stop, patience=patience)
                 self.stdout.write(f"{done}")
             else:
+                if "deliver" in self.stages:
+                    deliverers = Alone(config.run_dir, "deliver")
+                    stack.callback(deliverers.close)
+                    service.load_stored(deliverers)
                 run_forever(
                     stages, stop=stop, watcher=watcher, heartbeat=config.run_dir / f"{self.heartbeat}.heartbeat"
                 )

@@ -1,13 +1,14 @@
-"""Tables of connectors. Order: node, domain, directory, connector, message, queue, source_file, submitter, notice."""
+"""Tables of connectors. Order: node, domain, directory, connector, message, queue, job, source_file, submitter, notice."""
 
 from connectors.models.connector import AddressSpace, ConfigGeneration, Connector, ForeignConnector
 from connectors.models.directory import Contact, DirectoryRecipient, Mailbox, ProxyAddress, proxy_key
 from connectors.models.domain import AcceptedDomain
 from connectors.models.event_log import EventLogEntry
+from connectors.models.job import BulkJob, JobTarget
 from connectors.models.message import Message, MessageRecipient
 from connectors.models.node import Node
 from connectors.models.notice import NoticeSettings, NoticeText
-from connectors.models.queue import Queue, QueueItem
+from connectors.models.queue import Queue, QueueItem, QueueSample
 from connectors.models.source_file import SourceFile
 from connectors.models.submitter import SubmitterAddress
 
@@ -29,12 +30,14 @@ __all__ = [
     "AUDITED",
     "AcceptedDomain",
     "AddressSpace",
+    "BulkJob",
     "ConfigGeneration",
     "Connector",
     "Contact",
     "DirectoryRecipient",
     "EventLogEntry",
     "ForeignConnector",
+    "JobTarget",
     "Mailbox",
     "Message",
     "MessageRecipient",
@@ -44,6 +47,7 @@ __all__ = [
     "ProxyAddress",
     "Queue",
     "QueueItem",
+    "QueueSample",
     "SourceFile",
     "SubmitterAddress",
     "proxy_key",

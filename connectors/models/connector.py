@@ -82,6 +82,13 @@ class ForeignConnector(Connector):
         default=False,
         help_text=_("For gateways that must not see each other's numbers."),
     )
+    collect_within_minutes = models.PositiveIntegerField(
+        _("collected within (minutes)"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(525_600)],
+        help_text=_("A file that the gateway has not taken after this time is reported; empty: never."),
+    )
 
     class Meta:
         verbose_name = _("foreign connector")

@@ -61,6 +61,8 @@ class Message(models.Model):
             models.Index(
                 fields=["received_at"], condition=models.Q(done_at=None, delay_told_at=None), name="message_undelayed"
             ),
+            # delivery after a crash: suspects go alone (QR-50)
+            models.Index(fields=["id"], condition=models.Q(crash_count__gt=0), name="message_suspect"),
             # spool sweep: done messages by age
             models.Index(fields=["done_at"], condition=models.Q(state="done"), name="message_done"),
             # message page by tracked id; UP-6 look-up by Message-ID
@@ -87,6 +89,7 @@ class MessageRecipient(models.Model):
     fail_source = models.CharField(max_length=16, blank=True)  # tracking source of the FAIL to come
     fail_context = models.CharField(max_length=300, blank=True)  # its source-context
     fail_connector = models.CharField(max_length=64, blank=True)
+    fail_custom = models.CharField(max_length=300, blank=True, default="", db_default="")  # S:fc.actor=… (MT-H)
     report_due = models.CharField(max_length=12, choices=ReportDue, blank=True)  # cleared by `reports`
     settled_at = models.DateTimeField(null=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from connectors.choices import DeliveryType, ItemState, Priority, QueueStatus
+from connectors.choices import DeliveryType, ItemState, Pending, Priority, QueueStatus
 from connectors.models.message import Message
 from connectors.models.node import Node
 
@@ -25,6 +25,7 @@ class Queue(models.Model):
     last_retry_at = models.DateTimeField(_("last attempt"), null=True)
     next_retry_at = models.DateTimeField(_("next retry"), null=True)  # set only while Retry
     last_success_at = models.DateTimeField(_("last success"), null=True)
+    resubmitted_at = models.DateTimeField(null=True)  # last idle resubmission; older copies still have to go (QR-28)
 
     class Meta:
         verbose_name = _("queue")
@@ -56,6 +57,10 @@ class QueueItem(models.Model):
     temp_name = models.CharField(max_length=700, blank=True)
     final_name = models.CharField(_("file"), max_length=700, blank=True)
     delivered_at = models.DateTimeField(_("delivered"), null=True)
+    # What a person wants once a transfer in progress fails; applied by `release` (QO-14).
+    pending = models.CharField(max_length=10, choices=Pending, blank=True, default="", db_default="")
+    pending_by = models.CharField(max_length=150, blank=True, default="", db_default="")
+    collected_at = models.DateTimeField(_("collected by gateway"), null=True)  # when the drop file was gone (DR-33)
 
     class Meta:
         verbose_name = _("queued message")
@@ -65,9 +70,30 @@ class QueueItem(models.Model):
             models.Index(fields=["queue", "id"], condition=models.Q(state="ready"), name="item_ready"),
             # recovery: leases of processes that ended
             models.Index(fields=["leased_by"], condition=models.Q(state__in=["staging", "staged"]), name="item_leased"),
+            # queue pages and operations: what a person stopped
+            models.Index(fields=["queue", "id"], condition=models.Q(state="suspended"), name="item_suspended"),
+            # lease with priority queuing on; empty while it is off (QR-60)
+            models.Index(fields=["queue", "id"], condition=models.Q(state="ready", priority=2), name="item_urgent"),
+            # what a person asked for during a transfer
+            models.Index(fields=["id"], condition=~models.Q(pending=""), name="item_pending"),
             # Safety Net and gateway watch: delivered files, newest first
             models.Index(fields=["queue", "-delivered_at"], condition=models.Q(state="delivered"), name="item_sent"),
         ]
 
     def __str__(self) -> str:
         return f"{self.message_id}"
+
+
+class QueueSample(models.Model):
+    """What came into and left a queue within five seconds; the last twelve make its rates (QU-13)."""
+
+    queue = models.ForeignKey(Queue, on_delete=models.CASCADE, related_name="samples", db_index=False)
+    at = models.DateTimeField()  # end of the interval
+    incoming = models.PositiveIntegerField(default=0)  # messages
+    outgoing = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        indexes = [models.Index(fields=["at"], name="sample_time")]
+
+    def __str__(self) -> str:
+        return f"{self.queue_id} +{self.incoming} -{self.outgoing}"

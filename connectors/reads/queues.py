@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import Count, OuterRef, Subquery, Sum
 from django.db.models.expressions import RawSQL
 from django.db.models.fields import IntegerField
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from connectors import display, trouble
-from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatus
-from connectors.models import Connector, Message, Queue, QueueItem
+from connectors import display, queue_rows, trouble
+from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, MessageState, QueueStatus
+from connectors.models import Connector, Message, Queue, QueueItem, QueueSample
+from connectors.queue_filter import Filter
 
 CAP = 10_000  # counting stops here: "10,000+"
 PAGE = 50
+QUEUE_MAX_IDLE = timedelta(minutes=3)  # QR-14, as in TransportConfig
 _PATIENCE = timedelta(minutes=5)  # a message younger than this is simply on its way
 
 # The literal state lets the partial index item_ready answer; the limit bounds the count.
@@ -25,6 +29,11 @@ _WAITING = (
     "SELECT COUNT(*) FROM (SELECT 1 FROM connectors_queueitem item"
     " WHERE item.queue_id = connectors_queue.id AND item.state = 'ready' LIMIT %s) capped"
 )
+_STOPPED = (
+    "SELECT COUNT(*) FROM (SELECT 1 FROM connectors_queueitem item"
+    " WHERE item.queue_id = connectors_queue.id AND item.state = 'suspended' LIMIT %s) capped"
+)
+_RATE_SPAN = timedelta(seconds=60)  # QU-13
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +46,16 @@ class QueueSummary:
     domain: str
     status: str
     status_label: str
-    waiting: int  # at most CAP + 1
+    next_hop_connector: UUID
+    identity: str  # Server\\Queue (QU-15)
+    waiting: int  # ready, suspended and in transfer; the first two at most CAP + 1 each
+    stopped: int  # of them suspended
+    moving: int  # of them in transfer
+    incoming: float  # messages a second over the last 60 s
+    outgoing: float
+    retries: int
+    first_retry_at: datetime | None
+    is_idle: bool  # empty for longer than QueueMaxIdleTime: no queue any more in Exchange's lists (QR-14)
     oldest_at: datetime | None
     error: str  # protocol text
     error_sentence: str
@@ -45,6 +63,36 @@ class QueueSummary:
     next_retry_at: datetime | None
     last_success_at: datetime | None
     is_held: bool
+
+    @property
+    def velocity(self) -> float:
+        """Return how fast the queue drains: positive when more leaves than comes."""
+        return self.outgoing - self.incoming
+
+    @property
+    def is_suspended(self) -> bool:
+        """Tell whether a person stopped it."""
+        return self.status == QueueStatus.SUSPENDED
+
+    @property
+    def is_poison(self) -> bool:
+        """Tell whether it is the Poison queue."""
+        return self.delivery_type == DeliveryType.UNDEFINED and self.domain == POISON_DOMAIN
+
+    @property
+    def is_submission(self) -> bool:
+        """Tell whether it is the Submission queue."""
+        return self.delivery_type == DeliveryType.UNDEFINED and self.domain == SUBMISSION_DOMAIN
+
+    @property
+    def may_retry(self) -> bool:
+        """Tell whether an attempt can be asked for now (QO-6)."""
+        return self.status == QueueStatus.RETRY
+
+    @property
+    def may_resubmit(self) -> bool:
+        """Tell whether its messages can be routed again (QO 3.1)."""
+        return self.may_retry or self.delivery_type == DeliveryType.UNREACHABLE
 
     def is_stuck(self, now: datetime) -> bool:
         """Tell whether mail waits here for more than its turn."""
@@ -59,6 +107,10 @@ class QueueSummary:
             return _("the connector is held")
         if self.status == QueueStatus.SUSPENDED:
             return _("the queue is suspended")
+        if self.is_poison:
+            return _("these messages stopped the service")
+        if self.stopped and self.stopped == self.waiting:
+            return _("all its messages are suspended")
         return self.error_sentence
 
 
@@ -71,21 +123,67 @@ class ItemPage:
     after: int | None
 
 
-def summaries(pk: int | None = None) -> list[QueueSummary]:
-    """Return all queues, or the one asked for: those that hold mail first, by name. Two queries."""
-    oldest = QueueItem.objects.filter(queue=OuterRef("pk"), state=ItemState.READY).order_by("pk")
-    rows = Queue.objects.annotate(
+def summaries(pk: int | None = None, *, now: datetime | None = None) -> list[QueueSummary]:
+    """Return all queues, or the one asked for: those that hold mail first, by name. Four queries."""
+    now = now or timezone.now()
+    oldest = QueueItem.objects.filter(queue=OuterRef("pk")).order_by("pk").values("entered_at")
+    rows = Queue.objects.select_related(
+        "node"
+    ).annotate(
         waiting=RawSQL(_WAITING, (CAP + 1,), output_field=IntegerField()),  # noqa: S611 (constant text)
-        oldest_at=Subquery(oldest.values("entered_at")[:1]),
+        stopped=RawSQL(_STOPPED, (CAP + 1,), output_field=IntegerField()),  # noqa: S611 (constant text)
+        oldest_ready=Subquery(oldest.filter(state=ItemState.READY)[:1]),
+        oldest_stopped=Subquery(oldest.filter(state=ItemState.SUSPENDED)[:1]),
     )
     if pk is not None:
         rows = rows.filter(pk=pk)
-    held = set(Connector.objects.filter(is_held=True).values_list("guid", flat=True))
-    found = [_summary(row, is_held=row.next_hop_connector in held) for row in rows]
+    facts = _Facts(
+        now=now,
+        held=set(Connector.objects.filter(is_held=True).values_list("guid", flat=True)),
+        moving=_moving(),
+        rates=_rates(now),
+    )
+    found = [_summary(row, facts) for row in rows]
     return sorted(found, key=lambda queue: (not queue.waiting, queue.name.casefold(), queue.domain))
 
 
-def _summary(row: Queue, *, is_held: bool) -> QueueSummary:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Facts:
+    """What is read once for all queues."""
+
+    now: datetime
+    held: set[UUID]
+    moving: dict[int, int]
+    rates: dict[int, tuple[float, float]]
+
+
+def _moving() -> dict[int, int]:
+    """Return how many copies of each queue are in transfer."""
+    rows = QueueItem.objects.filter(state__in=[ItemState.STAGING, ItemState.STAGED]).order_by()
+    return dict(rows.values_list("queue").annotate(n=Count("pk")))
+
+
+def _rates(now: datetime) -> dict[int, tuple[float, float]]:
+    """Return incoming and outgoing messages a second of each queue (QU-13)."""
+    rows = QueueSample.objects.filter(at__gt=now - _RATE_SPAN, at__lte=now).order_by()
+    seconds = _RATE_SPAN.total_seconds()
+    sums = rows.values_list("queue").annotate(incoming=Sum("incoming"), outgoing=Sum("outgoing"))
+    return {queue: (incoming / seconds, outgoing / seconds) for queue, incoming, outgoing in sums}
+
+
+def _summary(row: Queue, facts: _Facts) -> QueueSummary:
+    # The four names are annotated in summaries().
+    ready, stopped = row.waiting, row.stopped  # type: ignore[attr-defined]
+    moments = [at for at in (row.oldest_ready, row.oldest_stopped) if at is not None]  # type: ignore[attr-defined]
+    is_submission = row.delivery_type == DeliveryType.UNDEFINED and row.next_hop_domain == SUBMISSION_DOMAIN
+    if is_submission:
+        ready, first = unrouted(), queue_rows.submitted().values_list("received_at", flat=True).first()
+        moments = [first] if first else []
+    moving = facts.moving.get(row.pk, 0)
+    incoming, outgoing = facts.rates.get(row.pk, (0.0, 0.0))
+    waiting = ready + stopped + moving
+    used_at = max((at for at in (row.last_success_at, row.last_retry_at) if at), default=None)
+    is_used = waiting or is_submission or row.status not in {QueueStatus.READY, QueueStatus.CONNECTING}
     return QueueSummary(
         pk=row.pk,
         name=queue_name(row),
@@ -93,14 +191,23 @@ def _summary(row: Queue, *, is_held: bool) -> QueueSummary:
         domain=row.next_hop_domain,
         status=row.status,
         status_label=row.get_status_display(),
-        waiting=row.waiting,  # type: ignore[attr-defined]  # annotated in summaries()
-        oldest_at=row.oldest_at,  # type: ignore[attr-defined]  # annotated in summaries()
+        next_hop_connector=row.next_hop_connector,
+        identity=queue_rows.queue_identity(row),
+        waiting=waiting,
+        stopped=stopped,
+        moving=moving,
+        incoming=incoming,
+        outgoing=outgoing,
+        retries=row.retry_count,
+        first_retry_at=row.first_retry_at,
+        is_idle=not is_used and (used_at is None or facts.now - used_at > QUEUE_MAX_IDLE),
+        oldest_at=min(moments, default=None),
         error=row.last_error,
         error_sentence=trouble.error_sentence(row.last_error),
         last_attempt_at=row.last_retry_at,
         next_retry_at=row.next_retry_at,
         last_success_at=row.last_success_at,
-        is_held=is_held,
+        is_held=row.next_hop_connector in facts.held,
     )
 
 
@@ -112,6 +219,8 @@ def queue_name(row: Queue) -> str:
         return _("Mailboxes")
     if row.delivery_type == DeliveryType.UNREACHABLE:
         return _("Unreachable")
+    if row.delivery_type == DeliveryType.UNDEFINED:
+        return _("Poison") if row.next_hop_domain == POISON_DOMAIN else _("Submission")
     return row.next_hop_domain
 
 
@@ -120,22 +229,25 @@ def unrouted() -> int:
     return Message.objects.filter(state=MessageState.SUBMITTED)[: CAP + 1].count()
 
 
-def waiting(queue_pk: int, *, before: int | None, after: int | None) -> ItemPage:
-    """Return one keyset page of what waits in a queue; `before` and `after` are keys of items."""
-    rows = QueueItem.objects.filter(queue=queue_pk, state=ItemState.READY).select_related("message")
-    rows = rows.prefetch_related("recipients")
+def waiting(queue_pk: int, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE) -> ItemPage:
+    """Return one keyset page of what a filter means in a queue; `before` and `after` are keys of items."""
+    rows = queue_rows.listed(wanted, queue=queue_pk)
     if before is not None:
-        found = list(rows.filter(pk__lt=before).order_by("-pk")[: PAGE + 1])
-        more = len(found) > PAGE
-        items = found[:PAGE][::-1]
-        return ItemPage(items=items, before=items[0].pk if more else None, after=items[-1].pk if items else None)
-    found = list(rows.filter(pk__gt=after or 0).order_by("pk")[: PAGE + 1])
-    items = found[:PAGE]
+        keys = queue_rows.keys_before(rows, before, limit=size + 1)
+        more = len(keys) > size
+        keys = keys[-size:]
+        return ItemPage(items=_items(keys), before=keys[0] if more else None, after=keys[-1] if keys else None)
+    keys = queue_rows.keys_after(rows, after or 0, limit=size + 1)
+    shown = keys[:size]
     return ItemPage(
-        items=items,
-        before=items[0].pk if items and after is not None else None,
-        after=items[-1].pk if len(found) > PAGE else None,
+        items=_items(shown),
+        before=shown[0] if shown and after is not None else None,
+        after=shown[-1] if len(keys) > size else None,
     )
+
+
+def _items(keys: Sequence[int]) -> list[QueueItem]:
+    return list(queue_rows.with_facts(QueueItem.objects.filter(pk__in=keys)).order_by("pk"))
 
 
 def answer(queues: Sequence[QueueSummary], now: datetime) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from connectors import display
+from connectors.reads import message_operations
 
 register = template.Library()
 
@@ -24,6 +25,8 @@ _TONES = {
     "Ready": "ok",
     "Retry": "wait",
     "Suspended": "quiet",
+    "PendingSuspend": "wait",
+    "PendingRemove": "wait",
     # messages (tracking.choices.TrackedState)
     "queued": "info",
     "deferred": "wait",
@@ -37,6 +40,9 @@ _TONES = {
     "SEND": "ok",
     "DELIVER": "ok",
     "DEFER": "wait",
+    "REDIRECT": "info",
+    "RESUBMIT": "info",
+    "LOAD": "quiet",
     "FAIL": "fail",
     "DSN": "info",
     "BADMAIL": "fail",
@@ -173,6 +179,14 @@ def address(value: str) -> dict[str, Any]:
 def readable(value: str) -> str:
     """Write an address as people wrote it, as plain text."""
     return display.shown_address(value).text
+
+
+@register.inclusion_tag("connectors/_operations_timeline.html")
+def operations_of(message: int | None) -> dict[str, Any]:
+    """Draw what people did to a message and when gateways collected it; nothing for a bad file."""
+    if not message:
+        return {}
+    return {"entries": message_operations.entries(message), "collected": message_operations.collected(message)}
 
 
 @register.inclusion_tag("components/_quota.html")

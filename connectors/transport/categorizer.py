@@ -111,6 +111,7 @@ class _Waiting(NamedTuple):
     message_id: int  # key of its message
     address: str
     orcpt: str
+    notify: str
 
 
 class _Batch:
@@ -130,6 +131,7 @@ class _Batch:
         self._table = table
         self._node = node
         self._now = now
+        self._config = transport_config()
         self._single = set(ForeignConnector.objects.filter(one_recipient_per_file=True).values_list("guid", flat=True))
         # (message, next hop, recipient when it needs a copy of its own) -> recipients that share the copy
         self._copies: dict[tuple[int, NextHop, int], list[tuple[int, str]]] = {}
@@ -166,7 +168,8 @@ class _Batch:
         hop = resolution.next_hop
         assert hop is not None
         copy = (message.pk, hop, recipient.pk if travels_alone(hop, self._single) else 0)
-        if resolution.envelope_address != recipient.address or resolution.resolved_from:
+        is_rewritten = resolution.envelope_address != recipient.address or resolution.resolved_from
+        if is_rewritten or recipient.notify == "NEVER":  # the Safety Net sets NEVER where the file may not say so
             self._changed.add(message.pk)
         self._copies.setdefault(copy, []).append((recipient.pk, resolution.envelope_address))
 
@@ -210,7 +213,8 @@ class _Batch:
                     connector=hop.connector,
                     connector_name=hop.connector_name,
                 )
-            priority = self._messages[message_pk].priority
+            message = self._messages[message_pk]
+            priority = self._config.queue_priority(message.priority, message.size)
             entries.append(
                 queue.Entry(
                     key=key,

@@ -7,6 +7,7 @@ Leaves to neighbours: what a file holds (couriers), the rows (queue).
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import DROP_EVENTS, Event
 from connectors.models import ForeignConnector, Node, Queue, QueueItem
+from connectors.transport import poison
 from connectors.transport import queue as queues
 from connectors.transport.couriers.base import Courier, HopFailure
 from connectors.transport.couriers.drop import DropCourier, failure, relayed
@@ -27,6 +29,7 @@ from connectors.transport.couriers.mailbox import MailboxCourier
 from connectors.transport.queue import DELIVERED_TEXT, LeasedItem
 from tracking import record
 
+logger = logging.getLogger(__name__)
 _EVENT_OF = {
     "DropIO": Event.BAD_DROP_DIRECTORY,
     "DropQuota": Event.QUOTA_EXCEEDED,
@@ -44,6 +47,7 @@ class Delivery:
         self._node = node
         self._config = config
         self._token = token
+        self._deferring: dict[int, tuple[Queue, HopFailure, datetime]] = {}  # DEFER events still to be written
         drop = DropCourier(config)
         self.couriers: dict[str, Courier] = {
             DeliveryType.NON_SMTP_GATEWAY: drop,
@@ -51,10 +55,22 @@ class Delivery:
         }
         self._drop_return = DropReturn(node, directory_of=drop.directory)
         self._swept = False
+        self._careful = poison.any_suspects(node)  # suspects of a crash are delivered one at a time (QR-50)
+
+    def _defer(self, now: datetime) -> None:
+        """Write the next few hundred DEFER events of each queue that went into Retry (MT-E, MTA-7)."""
+        for pk, (queue, trouble, again) in list(self._deferring.items()):
+            written = queues.record_deferrals(
+                queue, reason=trouble.context, error=trouble.text, next_attempt=again, now=now
+            )
+            if not written:
+                del self._deferring[pk]
 
     def run_once(self, now: datetime) -> int:
         """Deliver one batch of every queue that is due; return the number of items settled."""
-        done = queues.expire(self._node, limit=self._config.batch, now=now)
+        self._defer(now)
+        suspended = self._config.expire_suspended
+        done = queues.expire(self._node, limit=self._config.batch, now=now, suspended=suspended)
         for queue in [*queues.due(self._node, now=now), *self._drop_return.ready(now)]:
             queue.node = self._node
             courier = self.couriers.get(queue.delivery_type)
@@ -71,13 +87,21 @@ class Delivery:
             queue,
             directory=str(directory),
             token=self._token,
-            limit=self._config.batch,
+            limit=1 if self._careful and poison.has_suspects(queue) else self._config.batch,
             limit_bytes=self._config.batch_bytes,
             folder_of=courier.folder_of,
+            by_priority=self._config.priority_queuing,
         )
         if not items:
             return 0
-        prepared = courier.prepare(queue, items)
+        try:
+            prepared = courier.prepare(queue, items)
+        except Exception:
+            # A bug, or content that breaks us: every message of the batch is suspect and goes alone from now on.
+            self._suspect(items, now)
+            raise
+        if self._careful:
+            poison.forgive([item.message.pk for item in items])
         for failed in prepared.failed:
             queues.fail_items(
                 [failed.item],
@@ -89,6 +113,12 @@ class Delivery:
             )
         trouble = prepared.trouble
         left = list(prepared.left)
+        lost = self._lost(left) if trouble is not None else []
+        if lost:
+            # Not the next hop's fault: these fail alone, the others are tried again at once.
+            self._fail_lost(queue, lost, now)
+            trouble = None
+            left = [item for item in left if item not in lost]
         if prepared.written:
             queues.mark_staged([item.pk for item in prepared.written])
             trouble_on_publish = self._publish(prepared.written)
@@ -100,6 +130,25 @@ class Delivery:
         elif left:
             queues.release([item.pk for item in left])
         return len(prepared.written) + len(prepared.failed)
+
+    def _suspect(self, items: Sequence[LeasedItem], now: datetime) -> None:
+        """Count a crash against a batch in hand and give it back (QR-50)."""
+        disk.unlink_all(Path(item.directory) / item.temp_name for item in items)
+        queues.release([item.pk for item in items])
+        poison.note_crash(self._node, [item.message.pk for item in items], config=self._config, now=now)
+        self._careful = True
+
+    def _lost(self, items: Sequence[LeasedItem]) -> list[LeasedItem]:
+        """Return the items whose content file is gone from the spool: somebody deleted it."""
+        spool_dir = self._config.spool_dir
+        return [item for item in items if not os.path.lexists(f"{spool_dir}/{item.message.spool_name}")]
+
+    def _fail_lost(self, queue: Queue, items: Sequence[LeasedItem], now: datetime) -> None:
+        logger.critical("content of messages is lost", extra={"spool_names": [i.message.spool_name for i in items]})
+        text = "554 5.3.0 Message content is lost"
+        queues.fail_items(
+            items, text=text, source=_source(queue), context="ContentLost", connector=queue.connector_name, now=now
+        )
 
     def _publish(self, items: Sequence[LeasedItem]) -> HopFailure | None:
         """Rename temp files to their final names, durable; a temp that is gone was published by us (DR-26)."""
@@ -153,7 +202,9 @@ class Delivery:
             event_log.clear_events(DROP_EVENTS, queue.connector_name, now=now)
 
     def _trouble(self, queue: Queue, items: Sequence[LeasedItem], trouble: HopFailure, now: datetime) -> None:
-        queues.back_off(queue, items, error=trouble.text, reason=trouble.context, config=self._config, now=now)
+        again = queues.back_off(queue, items, error=trouble.text, config=self._config, now=now)
+        self._deferring[queue.pk] = (queue, trouble, again)
+        self._defer(now)
         event = _EVENT_OF.get(trouble.context)
         if event is not None:
             others = tuple(other for other in DROP_EVENTS if other is not event)
@@ -179,8 +230,13 @@ class Delivery:
             return 0
         recovered = 0
         directories = {Path(path) for path in leased.values_list("directory", flat=True)}
+        in_hand = leased.filter(leased_by__in=dead - {self._token}, state=ItemState.STAGING)
+        suspects = list(in_hand.values_list("message_id", flat=True).distinct())
         for row in leased.filter(leased_by__in=dead).order_by("pk"):
             recovered += self._recover(row, now)
+        if suspects:
+            poison.note_crash(self._node, suspects, config=self._config, now=now)
+            self._careful = True
         self._sweep_temps(directories)
         return recovered
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, Value, When
 
-from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatus, RecipientState, ReportDue
+from connectors.choices import DeliveryType, ItemState, MessageState, Priority, QueueStatus, RecipientState, ReportDue
 from connectors.conf import TransportConfig
 from connectors.models import Connector, Message, MessageRecipient, Node, Queue, QueueItem
 from fcweb import bulk
@@ -150,8 +150,9 @@ def lease(
     directory: str,
     token: str,
     limit: int,
-    limit_bytes: int,
+    limit_bytes: int = 64 * 1024 * 1024,
     folder_of: Callable[[LeasedItem], str] | None,
+    by_priority: bool = False,
 ) -> list[LeasedItem]:
     """Take up to `limit` ready items of a queue, oldest first; both names are committed with the lease (DR-25).
 
@@ -161,7 +162,13 @@ def lease(
     """
     with transaction.atomic():
         ready = QueueItem.objects.filter(queue=queue, state=ItemState.READY).order_by("pk")
-        keys = list(ready.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+        free = ready.select_for_update(skip_locked=True).values_list("pk", flat=True)
+        keys: list[int] = []
+        if by_priority:  # High, Normal, Low, then age (QR-60)
+            for priority in sorted(Priority, reverse=True):
+                keys.extend(free.filter(priority=priority)[: limit - len(keys)])
+        else:
+            keys.extend(free[:limit])
         if not keys:
             return []
         items = [_named(item, directory, folder_of) for item in _head(load(keys), limit_bytes)]
@@ -221,10 +228,12 @@ def mark_staged(keys: Sequence[int]) -> None:
 
 
 def release(keys: Sequence[int]) -> None:
-    """Give leased items back unpublished; their names are forgotten."""
-    QueueItem.objects.filter(pk__in=keys).update(
-        state=ItemState.READY, leased_by="", directory="", temp_name="", final_name=""
-    )
+    """Give leased items back unpublished; their names are forgotten.
+
+    A copy that a person wants stopped or removed is not given out again: `operations.settle_pending` ends it (QO-14).
+    """
+    state = Case(When(pending="", then=Value(ItemState.READY)), default=Value(ItemState.SUSPENDED))
+    QueueItem.objects.filter(pk__in=keys).update(state=state, leased_by="", directory="", temp_name="", final_name="")
 
 
 def settle_delivered(
@@ -299,9 +308,12 @@ def fail_items(
 
 
 def back_off(
-    queue: Queue, items: Sequence[LeasedItem], *, error: str, reason: str, config: TransportConfig, now: datetime
-) -> None:
-    """Put a queue into Retry after a connection failure; its items wait. Rules: QR-20 to QR-23, QR-41, MTA-7."""
+    queue: Queue, items: Sequence[LeasedItem], *, error: str, config: TransportConfig, now: datetime
+) -> datetime:
+    """Put a queue into Retry after a connection failure; its items wait. Return when it is tried again.
+
+    Rules: QR-20 to QR-23, QR-41.
+    """
     with transaction.atomic():
         release([item.pk for item in items])
         current = Queue.objects.select_for_update().get(pk=queue.pk)
@@ -317,13 +329,13 @@ def back_off(
             next_retry_at=now + wait,
         )
         Queue.objects.filter(pk=queue.pk).exclude(status=QueueStatus.SUSPENDED).update(status=QueueStatus.RETRY)
-    record_deferrals(queue, reason=reason, error=error, next_attempt=now + wait, now=now)
+    return now + wait
 
 
 def record_deferrals(queue: Queue, *, reason: str, error: str, next_attempt: datetime, now: datetime) -> int:
     """Write one DEFER for items that do not carry this reason yet; return how many (MT-E, MTA-7).
 
-    At most a few hundred a call: `delivery` calls again while a queue is in Retry.
+    At most a few hundred a call: `delivery` calls again until none is left.
     """
     source = "STOREDRIVER" if queue.delivery_type == DeliveryType.MAILBOX else "GATEWAY"
     with transaction.atomic():
@@ -351,10 +363,13 @@ def record_deferrals(queue: Queue, *, reason: str, error: str, next_attempt: dat
     return len(keys)
 
 
-def expire(node: Node, *, limit: int, now: datetime) -> int:
-    """Fail the waiting recipients of messages past their time; return how many copies (QR-30)."""
+def expire(node: Node, *, limit: int, now: datetime, suspended: bool = True) -> int:
+    """Fail the waiting recipients of messages past their time; return how many copies (QR-30, QA-7)."""
+    if not Message.objects.filter(node=node, state=MessageState.ROUTED, expires_at__lte=now).exists():
+        return 0  # the usual case: one probe of an index, no lock
+    states = [ItemState.READY, ItemState.SUSPENDED] if suspended else [ItemState.READY]
     late = QueueItem.objects.filter(
-        queue__node=node, state=ItemState.READY, message__state=MessageState.ROUTED, message__expires_at__lte=now
+        queue__node=node, state__in=states, message__state=MessageState.ROUTED, message__expires_at__lte=now
     ).exclude(queue__status=QueueStatus.ACTIVE)
     with transaction.atomic():
         keys = list(late.order_by("pk").values_list("pk", flat=True)[:limit])

@@ -219,7 +219,10 @@ def _submission(notice: dsn.Notice, addressee: str, about: Message) -> Submissio
 
 def _header_of(message: Message, config: TransportConfig) -> tuple[bytes, Sequence[Field]]:
     """Return the header of a message as bytes and fields; all that was read when it cannot be split."""
-    raw = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + _HEAD_BYTES)
+    try:
+        raw = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + _HEAD_BYTES)
+    except FileNotFoundError:
+        return b"", ()  # somebody deleted the content: the sender is told all the same
     data = raw[message.content_offset :]
     try:
         header = split(data)
@@ -233,7 +236,10 @@ def _returned(debt: _Debt, manner: Manner, config: TransportConfig) -> bytes | N
     message = debt.message
     if debt.action != ReportDue.FAILED or message.ret == "HDRS" or message.size > manner.max_attach_bytes:
         return None
-    return (config.spool_dir / message.spool_name).read_bytes()[message.content_offset :]
+    try:
+        return (config.spool_dir / message.spool_name).read_bytes()[message.content_offset :]
+    except FileNotFoundError:
+        return None
 
 
 def _original(message: Message, header: bytes, content: bytes | None) -> Original:
@@ -293,10 +299,11 @@ def _settle(debts: Sequence[_Debt], node: Node, config: TransportConfig, now: da
 def _fail_events(debt: _Debt, node: Node, now: datetime) -> list[record.NewEvent]:
     """Return one FAIL per source and context; it names the notice only for recipients that got one (MTE-5, MT-4)."""
     reference = debt.spooled[0].submission.message_id if debt.spooled else ""
-    groups: dict[tuple[str, str, str, str], list[tuple[str, str]]] = {}
+    groups: dict[tuple[str, str, str, str, str], list[tuple[str, str]]] = {}
     for recipient in debt.recipients:
         named = reference if _wants(recipient, debt.action) else ""
-        group = (recipient.fail_source, recipient.fail_context, recipient.fail_connector, named)
+        fate = (recipient.fail_source, recipient.fail_context, recipient.fail_connector)
+        group = (*fate, named, recipient.fail_custom)
         groups.setdefault(group, []).append((recipient.address, recipient.status_text))
     return [
         record.fail(
@@ -308,6 +315,7 @@ def _fail_events(debt: _Debt, node: Node, now: datetime) -> list[record.NewEvent
             recipients=recipients,
             reference=named,
             connector=connector,
+            custom=custom,
         )
-        for (source, context, connector, named), recipients in groups.items()
+        for (source, context, connector, named, custom), recipients in groups.items()
     ]

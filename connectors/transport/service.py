@@ -12,22 +12,39 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 
+from django.db import DatabaseError
+
 from connectors import drop_directory, event_log, owner, routing_table, watched
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import Conditions, Event
 from connectors.models import ForeignConnector, Node
-from connectors.transport import badmail, bell, categorizer, claims, pickup, pressure, replay, reports
+from connectors.transport import (
+    badmail,
+    bell,
+    categorizer,
+    claims,
+    jobs,
+    pickup,
+    poison,
+    pressure,
+    queue_operations,
+    replay,
+    reports,
+    upkeep,
+)
+from connectors.transport.boot import Boot
+from connectors.transport.collection import Collection
 from connectors.transport.delivery import Delivery
 from connectors.transport.intake import Door, Intake
 from connectors.transport.pressure import Level
 from connectors.transport.runner import Stage
 from connectors.transport.sweep import Sweep
+from connectors.transport.upkeep import Upkeep
 from connectors.transport.watch import Watcher
 
 logger = logging.getLogger(__name__)
-
-STAGES = ("pickup", "replay", "categorize", "deliver", "report")
+STAGES = ("pickup", "replay", "categorize", "deliver", "report", "jobs", "upkeep")
 # Two processes share the work of a node on two cores: one takes files, the other routes, delivers and reports.
 HALVES = {"intake": STAGES[:2], "delivery": STAGES[2:]}
 _RECOVER_EVERY = timedelta(seconds=30)
@@ -51,6 +68,9 @@ class Service:
         self._pressure_at: datetime | None = None
         self._pressed = False
         self._recovered_at: datetime | None = None
+        self._queue_upkeep = Upkeep(self.node, config=config)
+        self._collection = Collection(self.node)
+        self._boot: Boot | None = None
 
     def stages(self, names: Iterable[str] = STAGES) -> list[Stage]:
         """Return the named stages in the order a message meets them; recovery first, sweeping last."""
@@ -62,6 +82,8 @@ class Service:
             "categorize": Stage(name="categorize", run=self._categorize),
             "deliver": Stage(name="deliver", run=self._deliver),
             "report": Stage(name="report", run=self._report),
+            "jobs": Stage(name="jobs", run=self._jobs),
+            "upkeep": Stage(name="upkeep", run=self._upkeep, every=upkeep.INTERVAL),
         }
         chosen = [every[name] for name in STAGES if name in wanted]
         if self._watcher is not None and "deliver" in wanted:
@@ -83,8 +105,41 @@ class Service:
     def _replay(self, now: datetime) -> int:
         return self._take("replay", replay, now)
 
+    def _upkeep(self, now: datetime) -> int:
+        loaded = self._boot.run_once(now) if self._boot is not None else 0
+        self._collection.run_once(now)
+        return loaded + self._queue_upkeep.run_once(now)
+
+    def load_stored(self, deliverers: owner.Alone) -> None:
+        """Let the first passes write LOAD for what is stored, when no other daemon delivers (QU-10)."""
+        if deliverers.is_first:
+            self._boot = Boot(self.node)
+
+    def _jobs(self, now: datetime) -> int:
+        return jobs.run_once(self.node, config=self._config, now=now)
+
     def _categorize(self, now: datetime) -> int:
-        return categorizer.run_once(self.node, limit=self._config.batch, now=now)
+        if queue_operations.submission_is_suspended(self.node):
+            return 0
+        try:
+            return categorizer.run_once(self.node, limit=self._config.batch, now=now)
+        except DatabaseError:
+            raise
+        except Exception:
+            # One message breaks the batch: they go one at a time, and the one that fails alone is counted (QR-50).
+            logger.exception("categorizer failed on a batch")
+            return self._categorize_one(now)
+
+    def _categorize_one(self, now: datetime) -> int:
+        oldest = poison.oldest_submitted(self.node)
+        try:
+            return categorizer.run_once(self.node, limit=1, now=now)
+        except DatabaseError:
+            raise
+        except Exception:
+            if oldest is None or not poison.note_crash(self.node, [oldest], config=self._config, now=now):
+                raise
+            return 1
 
     def _deliver(self, now: datetime) -> int:
         return self._delivery.run_once(now)

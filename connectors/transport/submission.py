@@ -242,6 +242,7 @@ def _message_row(
 ) -> tuple[object, ...]:
     submission = spooled.submission
     envelope = submission.envelope
+    priority = _PRIORITIES.get(submission.priority, Priority.NORMAL).value
     return (
         key,
         node.pk,
@@ -253,7 +254,7 @@ def _message_row(
         clean(submission.sender, 600),
         clean(submission.subject, 1000),
         len(submission.content),
-        _PRIORITIES.get(submission.priority, Priority.NORMAL).value,
+        priority,
         submission.source,
         clean(submission.source_name, 255),
         clean(submission.source_file, 255),
@@ -272,7 +273,7 @@ def _message_row(
         (MessageState.SUBMITTED if submission.refusal is None else MessageState.ROUTED).value,
         0,
         now,
-        now + config.expiration,
+        now + config.expires_after(priority),
         submission.original_pk,
     )
 

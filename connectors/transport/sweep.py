@@ -16,7 +16,7 @@ from django.db import transaction
 from connectors import disk, spool
 from connectors.choices import FileState, MessageState
 from connectors.conf import TransportConfig
-from connectors.models import Message, MessageRecipient, Node, QueueItem, SourceFile
+from connectors.models import JobTarget, Message, MessageRecipient, Node, QueueItem, SourceFile
 from connectors.transport import orphans
 from tracking.models import TrackedMessage
 
@@ -39,6 +39,7 @@ class Sweep:
         swept = spool.empty_trash(self._config.spool_dir, limit=_BATCH)
         swept += self._messages(now)
         swept += self._claims(now)
+        swept += self._targets(now)
         if self._orphans_at is None or now >= self._orphans_at:
             self._orphans_at = now + _ORPHANS_EVERY
             swept += self._orphans(now)
@@ -62,6 +63,14 @@ class Sweep:
         keys = list(old.order_by("pk").values_list("pk", flat=True)[:_BATCH])
         if keys:
             SourceFile.objects.filter(pk__in=keys).delete()
+        return len(keys)
+
+    def _targets(self, now: datetime) -> int:
+        """Delete what old operations did to each message; the operations themselves stay."""
+        oldest = JobTarget.objects.order_by("pk").values_list("pk", "at")[:_BATCH]
+        keys = [pk for pk, at in oldest if at < now - self._config.history]
+        if keys:
+            JobTarget.objects.filter(pk__in=keys).delete()
         return len(keys)
 
     def _orphans(self, now: datetime) -> int:

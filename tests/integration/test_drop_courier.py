@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -203,3 +204,23 @@ def test_each_recipient_succeeds_or_fails_alone(site, pickup, transport, data_di
         "NonSmtpGatewayDelivery",
     }
     assert len(files(site)) == 1
+
+
+def test_a_message_whose_content_is_gone_fails_alone(site, pickup, transport, data_dir):
+    Path(site.drop).rename(site.drop.with_name("away"))
+    for number in range(3):
+        pickup(f"{number}.eml", b"From: alice@fcweb.test\r\nTo: IMCEAFAX-%d@fcweb.test\r\n\r\nBody\r\n" % number)
+    start = timezone.now()
+    transport(start)
+    lost = Message.objects.order_by("pk").first()
+    (data_dir / "spool" / lost.spool_name).unlink()
+    site.drop.with_name("away").rename(site.drop)
+
+    transport(start + timedelta(minutes=1))
+
+    assert len(list(Path(site.drop).glob("*.eml"))) == 2
+    assert list(lost.recipients.values_list("state", "status_text")) == [
+        ("failed", "554 5.3.0 Message content is lost")
+    ]
+    assert TrackingEvent.objects.get(event="FAIL").source_context == "ContentLost"
+    assert Queue.objects.get(connector_name="Fax").status == "Ready"

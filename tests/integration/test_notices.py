@@ -138,7 +138,12 @@ def test_forty_eight_hours_of_retries_one_delay_notice_and_expiry_in_order(site,
 
     assert retries[:13] == [1, 2, 3, 4, 9, 14, 19, 24, 29, 34, 44, 54, 64]
     assert (len(retries), retries[-1]) == (294, 2874)
-    assert events() == [
+    told = events()
+    while ("RESUBMIT", "QUEUE", "") in told:  # every 12 h the message is routed again and waits as before (QR-28)
+        place = told.index(("RESUBMIT", "QUEUE", ""))
+        assert told[place + 1] == ("DEFER", "GATEWAY", "DropMissing")
+        del told[place : place + 2]
+    assert told == [
         ("RECEIVE", "PICKUP", "m.eml"),
         ("DEFER", "GATEWAY", "DropMissing"),
         ("DSN", "DSN", "Delay"),

@@ -3,6 +3,7 @@
 import threading
 from datetime import UTC, datetime, timedelta
 
+from connectors.owner import Alone
 from connectors.transport.runner import Stage, Stop, run_until_idle
 
 NOW = datetime(2026, 3, 5, 8, 0, tzinfo=UTC)
@@ -52,3 +53,18 @@ def test_one_run_for_cron_sweeps_last_and_until_nothing_is_left():
 
     assert run_until_idle(stages, stop=stop, patience=timedelta(0)) == 4
     assert order == ["deliver", "deliver", "sweep", "sweep"]
+
+
+def test_only_the_first_living_process_of_a_kind_is_alone(tmp_path):
+    first = Alone(tmp_path, "deliver")
+    second = Alone(tmp_path, "deliver")
+    other = Alone(tmp_path, "intake")
+    assert (first.is_first, second.is_first, other.is_first) == (True, False, True)
+
+    first.close()
+    third = Alone(tmp_path, "deliver")
+    second.close()
+    third.close()
+
+    assert not third.is_first
+    assert Alone(tmp_path, "deliver").is_first

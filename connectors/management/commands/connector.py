@@ -21,6 +21,7 @@ from connectors.models import ForeignConnector
 _FLAGS = ("enabled", "hold", "scoped", "relay-dsn-required", "one-recipient-per-file")
 _COLUMNS = {"hold": "is_held", "scoped": "is_scoped_connector"}
 _SIZES = {"drop_directory_quota": configuration.quota_size, "max_message_size": configuration.message_size}
+_MOST_MINUTES = 525_600  # a year
 
 
 class Command(BaseCommand):
@@ -39,6 +40,7 @@ class Command(BaseCommand):
             verb.add_argument("--source-server", action="append", default=[], help="default: this server")
             for option in ("drop-directory", "drop-directory-quota", "max-message-size", "comment"):
                 verb.add_argument(f"--{option}")
+            verb.add_argument("--collect-within", help="minutes the gateway has for a file, or unlimited")
             for option in _FLAGS:
                 verb.add_argument(f"--{option}", choices=sorted(BOOLEANS))
         for option in ("add-address-space", "remove-address-space", "add-source-server", "remove-source-server"):
@@ -189,11 +191,21 @@ def _fields(options: dict[str, Any]) -> dict[str, object]:
         if options[option] is not None:
             column = "max_message_bytes" if option == "max_message_size" else option
             fields[column] = read(options[option])
+    if options["collect_within"] is not None:
+        fields["collect_within_minutes"] = _minutes(options["collect_within"])
     for flag in _FLAGS:
         option = flag.replace("-", "_")
         if options[option] is not None:
             fields[_COLUMNS.get(option, option)] = BOOLEANS[options[option]]
     return fields
+
+
+def _minutes(text: str) -> int | None:
+    if text.lower() == "unlimited":
+        return None
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= _MOST_MINUTES):
+        raise ConfigurationError("--collect-within takes 1 to 525600 minutes, or unlimited", code="COLLECT_RANGE")
+    return int(text)
 
 
 def _list(options: dict[str, Any], name: str) -> ListChange:

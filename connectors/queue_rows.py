@@ -1,0 +1,282 @@
+"""Queued messages with Exchange's properties: the very set that lists show and operations work on (QU 1.5 to 1.8).
+
+Promises: `listed` is the only way to say which copies a filter means, for pages, commands and jobs alike.
+A row's values in Python (`properties`) are those the conditions see (tests compare them).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from django.db.models import (
+    Case,
+    CharField,
+    DurationField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    IntegerField,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+    Value,
+    When,
+)
+from django.db.models.functions import Cast, Coalesce, Concat
+
+from connectors import queue_filter
+from connectors.choices import (
+    POISON_DOMAIN,
+    WAITING,
+    DeliveryType,
+    ItemState,
+    MessageState,
+    Pending,
+    Priority,
+    RecipientState,
+)
+from connectors.models import Message, MessageRecipient, Node, Queue, QueueItem
+from connectors.queue_filter import Column, Filter
+from tracking.models import TrackedMessage
+
+_MOVING = (ItemState.STAGING, ItemState.STAGED)
+_REMOVALS = (Pending.REMOVE, Pending.REMOVE_NDR)
+
+# Paths and expressions from QueueItem; those of `_EXPRESSIONS` are added only when a filter or order uses them.
+_EXPRESSIONS: Mapping[str, object] = {
+    "f_status": Case(
+        When(pending=Pending.SUSPEND, then=Value("PendingSuspend")),
+        When(pending__in=_REMOVALS, then=Value("PendingRemove")),
+        When(state=ItemState.SUSPENDED, then=Value("Suspended")),
+        When(state__in=_MOVING, then=Value("Active")),
+        When(queue__retry_count__gt=0, then=Value("Retry")),
+        default=Value("Ready"),
+        output_field=CharField(),
+    ),
+    "f_error": Case(
+        When(state=ItemState.READY, queue__retry_count__gt=0, then=F("queue__last_error")),
+        When(queue__delivery_type=DeliveryType.UNREACHABLE, then=F("queue__last_error")),
+        default=Value(""),
+        output_field=CharField(),
+    ),
+    "f_retries": Case(
+        When(state=ItemState.READY, then=F("queue__retry_count")), default=Value(0), output_field=IntegerField()
+    ),
+    "f_defer": Case(
+        When(deferred_reason="", then=Value("None")), default=F("deferred_reason"), output_field=CharField()
+    ),
+    "f_latency": ExpressionWrapper(F("entered_at") - F("message__received_at"), output_field=DurationField()),
+    "f_queue": Concat(
+        F("queue__node__name"),
+        Value("\\"),
+        Case(
+            When(queue__delivery_type=DeliveryType.UNREACHABLE, then=Value("Unreachable")),
+            When(queue__next_hop_domain=POISON_DOMAIN, then=Value("Poison")),
+            default=F("queue__next_hop_domain"),
+        ),
+        output_field=CharField(),
+    ),
+    "f_queue_number": Concat(
+        F("queue__node__name"), Value("\\"), Cast("queue_id", CharField()), output_field=CharField()
+    ),
+    "f_direction": Coalesce(
+        Subquery(TrackedMessage.objects.filter(pk=OuterRef("message__tracked_id")).values("directionality")[:1]),
+        Value("Undefined"),
+        output_field=CharField(),
+    ),
+    "f_scl": Value(None, output_field=IntegerField()),
+}
+
+
+def _of_recipients(one: Callable[[str], Q]) -> Q:
+    held = MessageRecipient.objects.filter(item=OuterRef("pk"), state=RecipientState.QUEUED)
+    return Q(Exists(held.filter(one("address") | (one("final_address") & ~Q(final_address="")))))
+
+
+COLUMNS: Mapping[str, Column] = {
+    "Status": ("f_status",),
+    "Priority": ("message__priority",),
+    "Directionality": ("f_direction",),
+    "Queue": ("f_queue", "f_queue_number"),
+    "Recipients": _of_recipients,
+    "InternetMessageId": ("message__message_id",),
+    "Subject": ("message__subject",),
+    "LastError": ("f_error",),
+    "FromAddress": ("message__mail_from",),
+    "OriginalFromAddress": ("message__original__mail_from",),
+    "MessageSourceName": ("message__source_name",),
+    "SourceIP": ("message__source_ip",),
+    "DeferReason": ("f_defer",),
+    "Size": ("message__size",),
+    "RetryCount": ("f_retries",),
+    "SCL": ("f_scl",),
+    "DateReceived": ("entered_at",),
+    "ExpirationTime": ("message__expires_at",),
+    "MessageLatency": ("f_latency",),
+}
+
+
+def listed(
+    wanted: Filter, *, node: Node | None = None, queue: int | None = None, last_item: int | None = None
+) -> QuerySet[QueueItem]:
+    """Return the waiting copies that a filter means, unordered; `last_item` bounds a snapshot (issue: same set)."""
+    rows = QueueItem.objects.filter(state__in=WAITING)
+    if queue is not None:
+        rows = rows.filter(queue=queue)
+    elif node is not None:
+        rows = rows.filter(queue__node=node)
+    if last_item is not None:
+        rows = rows.filter(pk__lte=last_item)
+    if not wanted.clauses:
+        return rows
+    used = {name for clause in wanted.clauses for name in _names(clause.property.name)}
+    rows = rows.alias(**{name: _EXPRESSIONS[name] for name in used if name in _EXPRESSIONS})
+    return rows.filter(queue_filter.condition(wanted, COLUMNS))
+
+
+def _names(prop: str) -> Sequence[str]:
+    column = COLUMNS[prop]
+    return () if callable(column) else column
+
+
+def ordered(rows: QuerySet[QueueItem], order: Sequence[tuple[str, bool]]) -> QuerySet[QueueItem]:
+    """Sort by properties, each (name, descending); identity ascending decides last (QU 1.8)."""
+    keys: list[str] = []
+    for name, descending in order:
+        column = COLUMNS.get(name)
+        if column is None or callable(column):
+            continue
+        rows = rows.alias(**{part: _EXPRESSIONS[part] for part in column[:1] if part in _EXPRESSIONS})
+        keys.append(f"{'-' if descending else ''}{column[0]}")
+    return rows.order_by(*keys, "message_id", "pk")
+
+
+def _parts(rows: QuerySet[QueueItem]) -> list[QuerySet[QueueItem]]:
+    """Split listed rows by state: each part is served by its own partial index, never by the delivered copies."""
+    return [rows.filter(state=ItemState.READY), rows.filter(state=ItemState.SUSPENDED), rows.filter(state__in=_MOVING)]
+
+
+def keys_after(rows: QuerySet[QueueItem], key: int, *, limit: int) -> list[int]:
+    """Return the first `limit` keys of listed rows above `key`, ascending."""
+    *waiting, moving = _parts(rows)
+    found = [pk for pk in moving.order_by().values_list("pk", flat=True) if pk > key]
+    for part in waiting:
+        found.extend(part.filter(pk__gt=key).order_by("pk").values_list("pk", flat=True)[:limit])
+    return sorted(found)[:limit]
+
+
+def keys_before(rows: QuerySet[QueueItem], key: int, *, limit: int) -> list[int]:
+    """Return the last `limit` keys of listed rows below `key`, ascending."""
+    *waiting, moving = _parts(rows)
+    found = [pk for pk in moving.order_by().values_list("pk", flat=True) if pk < key]
+    for part in waiting:
+        found.extend(part.filter(pk__lt=key).order_by("-pk").values_list("pk", flat=True)[:limit])
+    return sorted(found)[-limit:]
+
+
+def count(rows: QuerySet[QueueItem], *, cap: int | None = None) -> int:
+    """Return how many rows are listed; counting stops at `cap`."""
+    return sum(part.order_by()[:cap].count() if cap else part.count() for part in _parts(rows))
+
+
+def newest_item() -> int:
+    """Return the key of the newest copy: the bound of a snapshot."""
+    return QueueItem.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+def with_facts(rows: QuerySet[QueueItem]) -> QuerySet[QueueItem]:
+    """Add what `properties` reads: a fixed number of queries for any page."""
+    return rows.select_related("queue__node", "message__original").prefetch_related("recipients")
+
+
+def queue_identity(queue: Queue) -> str:
+    r"""Return `Server\Name` of a queue (QU-15)."""
+    if queue.delivery_type == DeliveryType.UNREACHABLE:
+        name = "Unreachable"
+    elif queue.next_hop_domain == POISON_DOMAIN and queue.delivery_type == DeliveryType.UNDEFINED:
+        name = "Poison"
+    else:
+        name = queue.next_hop_domain
+    return f"{queue.node.name}\\{name}"
+
+
+def status_of(item: QueueItem) -> str:
+    """Return the status of a waiting copy (QU 1.6, QR-20)."""
+    if item.pending:
+        return "PendingSuspend" if item.pending == Pending.SUSPEND else "PendingRemove"
+    if item.state == ItemState.SUSPENDED:
+        return "Suspended"
+    if item.state in _MOVING:
+        return "Active"
+    return "Retry" if item.queue.retry_count else "Ready"
+
+
+def properties(item: QueueItem) -> dict[str, object]:
+    """Return all properties of one copy, with Exchange's names (QU 1.5)."""
+    message, queue = item.message, item.queue
+    is_ready = item.state == ItemState.READY
+    error = queue.last_error if (is_ready and queue.retry_count) or _is_unreachable(queue) else ""
+    return {
+        "Identity": f"{queue_identity(queue)}\\{message.pk}",
+        "InternetMessageId": message.message_id,
+        "Subject": message.subject,
+        "LastError": error,
+        "FromAddress": message.mail_from,
+        "OriginalFromAddress": message.original.mail_from if message.original else None,
+        "Status": status_of(item),
+        "Size": message.size,
+        "MessageSourceName": message.source_name,
+        "SourceIP": message.source_ip,
+        "SCL": None,
+        "DateReceived": item.entered_at,
+        "ExpirationTime": message.expires_at,
+        "MessageLatency": item.entered_at - message.received_at,
+        "Queue": queue_identity(queue),
+        "RetryCount": queue.retry_count if is_ready else 0,
+        "Priority": Priority(message.priority).name.title(),
+        "DeferReason": item.deferred_reason or "None",
+        "Recipients": [
+            recipient.final_address or recipient.address
+            for recipient in item.recipients.all()
+            if recipient.state == RecipientState.QUEUED
+        ],
+    }
+
+
+def values_of(item: QueueItem) -> Callable[[str], Sequence[queue_filter.Value]]:
+    """Return what `queue_filter.matches` asks of a row."""
+    known = properties(item)
+
+    def values(name: str) -> Sequence[queue_filter.Value]:
+        if name == "Queue":
+            return [queue_identity(item.queue), f"{item.queue.node.name}\\{item.queue_id}"]
+        if name == "Priority":
+            return [item.message.priority]
+        if name == "Recipients":
+            held = [one for one in item.recipients.all() if one.state == RecipientState.QUEUED]
+            return [text for one in held for text in (one.address, one.final_address) if text]
+        if name == "Directionality":
+            found = TrackedMessage.objects.filter(pk=item.message.tracked_id).values_list("directionality", flat=True)
+            return [found.first() or "Undefined"]
+        return [known[name]]  # type: ignore[list-item]  # properties() holds values of the property's type
+
+    return values
+
+
+def submitted(node: Node | None = None) -> QuerySet[Message]:
+    """Return what waits in Submission (QU-1, QU-7), oldest first."""
+    rows = Message.objects.filter(state=MessageState.SUBMITTED)
+    return (rows if node is None else rows.filter(node=node)).order_by("pk")
+
+
+def sooner_than(moment: datetime) -> QuerySet[QueueItem]:
+    """Return waiting copies of messages that expire before a moment (QA-7)."""
+    return QueueItem.objects.filter(
+        state__in=WAITING, message__state=MessageState.ROUTED, message__expires_at__lt=moment
+    )
+
+
+def _is_unreachable(queue: Queue) -> bool:
+    return queue.delivery_type == DeliveryType.UNREACHABLE

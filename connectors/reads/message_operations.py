@@ -1,0 +1,52 @@
+"""What people did to one message, and when gateways collected it: the part of its timeline beside tracking (MTE-6, DR-33)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Q
+
+from connectors import operation_words
+from connectors.choices import JobScope, Outcome
+from connectors.models import BulkJob, JobTarget, QueueItem
+
+_LIMIT = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One operation that concerned the message."""
+
+    at: datetime
+    text: str
+    actor: str
+    reason: str
+
+
+def entries(message: int) -> list[Entry]:
+    """Return the operations on a message and on its queues while it was in them, oldest first."""
+    found = []
+    targets = JobTarget.objects.filter(message=message, outcome=Outcome.CHANGED).select_related("job")
+    for target in targets.order_by("pk")[:_LIMIT]:
+        found.append(_entry(target.job, target.at, is_queue=False))
+    during = Q()
+    for queue, entered, left in QueueItem.objects.filter(message=message).values_list(
+        "queue", "entered_at", "delivered_at"
+    ):
+        span = Q(queue=queue, snapshot_at__gte=entered)
+        during |= span & Q(snapshot_at__lte=left) if left else span
+    if during:
+        jobs = BulkJob.objects.filter(during, scope=JobScope.QUEUE, changed__gt=0)
+        found.extend(_entry(job, job.snapshot_at, is_queue=True) for job in jobs.order_by("pk")[:_LIMIT])
+    return sorted(found, key=lambda entry: entry.at)
+
+
+def _entry(job: BulkJob, at: datetime, *, is_queue: bool) -> Entry:
+    return Entry(at=at, text=operation_words.entry(job.verb, is_queue=is_queue), actor=job.actor, reason=job.reason)
+
+
+def collected(message: int) -> list[QueueItem]:
+    """Return the files of a message that gateways took."""
+    rows = QueueItem.objects.filter(message=message).exclude(collected_at=None)
+    return list(rows.order_by("collected_at")[:_LIMIT])

@@ -1,0 +1,273 @@
+"""Jobs: operations of people, worked in bounded batches and audited (QO-1, QO-3, QO-12, QO-14).
+
+Promises: what a batch did, its targets, the job's counts and its cursor are one commit, so after a crash each message
+was done or not and the job goes on; the set is the very one `queue_rows.listed` shows, bounded by the snapshot.
+Leaves to neighbours: what a verb does to rows (operations) and files (exports). Any process may work any job.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from auditlog.models import LogEntry
+from django.contrib.auth.models import AbstractBaseUser
+from django.db import transaction
+from django.db.models import F
+from django.utils.translation import gettext as _
+
+from connectors import queue_filter, queue_properties, queue_rows
+from connectors.choices import DeliveryType, ItemState, JobScope, JobState, Outcome, QueueStatus, Verb
+from connectors.conf import TransportConfig
+from connectors.errors import FcwebError
+from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
+from connectors.transport import exports, operations, queue_operations
+from connectors.transport.operations import Copy, Done
+from fcweb import bulk
+
+_BATCH = {Verb.SUSPEND: 2000, Verb.RESUME: 2000, Verb.REDIRECT: 1000, Verb.EXPORT: 100, Verb.EXPORT_REMOVE: 100}
+_USUAL_BATCH = 500  # removals and resubmissions, which write events and recipients too
+_EXPORTS = frozenset({Verb.EXPORT, Verb.EXPORT_REMOVE})
+_MAX_PICKED = 200  # rows ticked by hand
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a person wants done to messages, and to which."""
+
+    verb: str
+    actor: str
+    user: AbstractBaseUser | None = None
+    reason: str = ""
+    filter_text: str = ""
+    queue: Queue | None = None  # None: every queue
+    items: tuple[int, ...] = ()  # picked rows; the filter still holds
+    last_item: int | None = None  # the snapshot the person saw; None: now
+    recipient: str = ""
+    connector_name: str = ""
+    directory: str = ""
+
+
+def start(node: Node, order: Order, *, now: datetime) -> BulkJob:
+    """Write the job and its audit entry; nothing is done yet. Raises FcwebError for an order that cannot be given."""
+    wanted = queue_filter.parse(order.filter_text, queue_properties.MESSAGE)
+    _check(node, order)
+    last_item = queue_rows.newest_item() if order.last_item is None else order.last_item
+    queue_pk = order.queue.pk if order.queue else None
+    rows = queue_rows.listed(wanted, node=node, queue=queue_pk, last_item=last_item)
+    if order.items:
+        rows = rows.filter(pk__in=order.items)
+    with transaction.atomic():
+        job = BulkJob.objects.create(
+            node=node,
+            verb=order.verb,
+            queue=order.queue,
+            queue_name=queue_rows.queue_identity(order.queue) if order.queue else "",
+            filter_text=order.filter_text,
+            items=",".join(str(pk) for pk in order.items),
+            recipient=order.recipient,
+            connector_name=order.connector_name,
+            directory=order.directory,
+            reason=order.reason[:500],
+            actor=order.actor[:150],
+            user_id=order.user.pk if order.user else None,
+            snapshot_at=now,
+            last_item=last_item,
+            total=queue_rows.count(rows),
+        )
+        _audit(job, LogEntry.Action.CREATE, order.user, before="", after="")
+    return job
+
+
+def _check(node: Node, order: Order) -> None:
+    if len(order.items) > _MAX_PICKED:
+        raise FcwebError(_("Too many rows were picked; use the filter."), code="TOO_MANY_ITEMS", rule="QO-1")
+    if order.verb == Verb.REDIRECT and queue_operations.redirect_target(node, order.connector_name) is None:
+        text = _("There is no enabled connector “%(name)s”.") % {"name": order.connector_name[:64]}
+        raise FcwebError(text, code="CONNECTOR_NOT_FOUND", rule="QO-13")
+    if order.verb in _EXPORTS:
+        exports.check_directory(order.directory)
+    if order.verb == Verb.RESUBMIT:
+        queue = order.queue
+        if queue is None or not (
+            queue.delivery_type == DeliveryType.UNREACHABLE
+            or Queue.objects.filter(pk=queue.pk, status=QueueStatus.RETRY).exists()
+        ):
+            text = _("Only Unreachable, or a queue in Retry, can be sent back to Submission.")
+            raise FcwebError(text, code="NOT_IN_RETRY", rule="QO-2")
+    if order.verb == Verb.RETRY:
+        raise FcwebError(_("Retry concerns a whole queue."), code="VERB_NOT_POSSIBLE", rule="QO-6")
+
+
+def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
+    """Finish what waited for a transfer to fail, then work one batch of the oldest job; return the copies looked at."""
+    settled = operations.settle_pending(node, now=now)
+    oldest = BulkJob.objects.filter(node=node, state=JobState.RUNNING).order_by("pk").values_list("pk", flat=True)
+    pk = oldest.first()
+    return settled if pk is None else settled + work(pk, config=config, now=now)
+
+
+def run_to_end(job: BulkJob, *, config: TransportConfig, now: datetime) -> BulkJob:
+    """Work a job until nothing is left; return it as it ended."""
+    while work(job.pk, config=config, now=now):
+        pass
+    job.refresh_from_db()
+    return job
+
+
+def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
+    """Work one batch in one transaction; return how many copies it looked at, 0 when the job is over."""
+    seen = BulkJob.objects.filter(pk=pk, state=JobState.RUNNING).select_related("node", "queue").first()
+    if seen is None:
+        return 0
+    failed = _export(seen, config) if seen.verb in _EXPORTS else {}
+    with transaction.atomic():
+        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user").get(pk=pk)
+        if job.state != JobState.RUNNING or job.cursor != seen.cursor:
+            return 1  # another process was faster; look again
+        keys = _next(job)
+        if not keys:
+            _finish(job, now=now)
+            return 0
+        copies = operations.lock(keys)
+        if job.verb in _EXPORTS:
+            done = _exported(job, copies, failed, now)
+        else:
+            done = operations.apply(job, copies, now=now)
+        _note(job, done, cursor=keys[-1], now=now)
+    return len(keys)
+
+
+def _next(job: BulkJob) -> list[int]:
+    wanted = queue_filter.parse(job.filter_text, queue_properties.MESSAGE)
+    rows = queue_rows.listed(wanted, node=job.node, queue=job.queue_id, last_item=job.last_item)
+    if job.queue_name and job.queue_id is None:
+        return []  # its queue is gone, and with it all that waited there
+    if job.items:
+        rows = rows.filter(pk__in=[int(item) for item in job.items.split(",")])
+    limit = _BATCH.get(Verb(job.verb), _USUAL_BATCH)
+    return queue_rows.keys_after(rows, job.cursor, limit=limit)
+
+
+def _export(job: BulkJob, config: TransportConfig) -> dict[int, str]:
+    """Write the files of the next batch, before its transaction; return what could not be written."""
+    ready = QueueItem.objects.filter(pk__in=_next(job), state=ItemState.SUSPENDED).order_by("pk")
+    return exports.write(list(ready.values_list("pk", flat=True)), Path(job.directory), config)
+
+
+def _exported(job: BulkJob, copies: Sequence[Copy], failed: dict[int, str], now: datetime) -> list[Done]:
+    """Record an export; a copy must be suspended, so that it cannot leave meanwhile (QO 3.1, QO-11)."""
+    done = []
+    written: list[Copy] = []
+    for copy in copies:
+        if copy.state != ItemState.SUSPENDED:
+            done.append(operations.unchanged(copy, "not_suspended"))
+        elif copy.pk in failed:
+            facts = {"item": copy.pk, "message": copy.message, "before": copy.shown, "after": copy.shown}
+            done.append(Done(**facts, outcome=Outcome.FAILED, why=failed[copy.pk]))  # type: ignore[arg-type]
+        else:
+            written.append(copy)
+    if job.verb == Verb.EXPORT_REMOVE and written:
+        operations.remove_now(written, actor=job.actor, ndr=False, server=job.node.name, now=now)
+        return [*done, *(operations.changed(copy, ItemState.REMOVED) for copy in written)]
+    return [*done, *(operations.changed(copy, f"{copy.state}+exported") for copy in written)]
+
+
+def _note(job: BulkJob, done: Sequence[Done], *, cursor: int, now: datetime) -> None:
+    counts = Counter(item.outcome for item in done)
+    rows = [
+        (
+            key,
+            job.pk,
+            item.message,
+            item.item,
+            item.outcome.value,
+            item.before[:40],
+            item.after[:40],
+            item.why[:300],
+            now,
+        )
+        for key, item in zip(bulk.allocate_keys(JobTarget, len(done)), done, strict=True)
+    ]
+    bulk.insert(JobTarget, ["id", "job", "message", "item", "outcome", "before", "after", "why", "at"], rows)
+    BulkJob.objects.filter(pk=job.pk).update(
+        cursor=cursor,
+        changed=F("changed") + counts[Outcome.CHANGED],
+        unchanged=F("unchanged") + counts[Outcome.UNCHANGED],
+        failed=F("failed") + counts[Outcome.FAILED],
+    )
+
+
+def _finish(job: BulkJob, *, now: datetime) -> None:
+    BulkJob.objects.filter(pk=job.pk).update(state=JobState.DONE, finished_at=now)
+    if job.verb == Verb.RESUBMIT and job.queue_id is not None:
+        _empty_to_ready(job.queue_id)
+    job.refresh_from_db()
+    _audit(job, LogEntry.Action.UPDATE, job.user, before=JobState.RUNNING, after=JobState.DONE)
+
+
+def _empty_to_ready(queue_pk: int) -> None:
+    """A queue in Retry whose messages all went back to Submission is Ready (QU 1.4)."""
+    if not QueueItem.objects.filter(queue=queue_pk, state=ItemState.READY).exists():
+        clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
+        Queue.objects.filter(pk=queue_pk, status=QueueStatus.RETRY).update(status=QueueStatus.READY, **clear)
+
+
+def cancel(job: BulkJob, *, user: AbstractBaseUser | None, actor: str, now: datetime) -> bool:
+    """Stop a job before its next batch; what is done stays done. Return False when it was over already."""
+    with transaction.atomic():
+        running = BulkJob.objects.filter(pk=job.pk, state=JobState.RUNNING)
+        if not running.update(state=JobState.CANCELLED, finished_at=now):
+            return False
+        job.refresh_from_db()
+        _audit(job, LogEntry.Action.UPDATE, user, before=JobState.RUNNING, after=f"{JobState.CANCELLED} {actor}")
+    return True
+
+
+def operate_queue(
+    queue: Queue, verb: str, *, actor: str, user: AbstractBaseUser | None = None, reason: str = "", now: datetime
+) -> BulkJob:
+    """Suspend, resume or retry a whole queue at once, audited; the returned job says what changed (QO-1, QO-12)."""
+    with transaction.atomic():
+        outcome, before, after, why = queue_operations.operate_queue(verb, queue, now=now)
+        job = BulkJob.objects.create(
+            node=queue.node,
+            scope=JobScope.QUEUE,
+            verb=verb,
+            queue=queue,
+            queue_name=queue_rows.queue_identity(queue),
+            reason=reason[:500],
+            actor=actor[:150],
+            user_id=user.pk if user else None,
+            snapshot_at=now,
+            total=1,
+            changed=int(outcome == Outcome.CHANGED),
+            unchanged=int(outcome == Outcome.UNCHANGED),
+            state=JobState.DONE,
+            finished_at=now,
+        )
+        _audit(job, LogEntry.Action.CREATE, user, before=before, after=after, why=why)
+    return job
+
+
+def _audit(job: BulkJob, action: int, user: AbstractBaseUser | None, *, before: str, after: str, why: str = "") -> None:
+    """Write who did what to which set, and what came of it (QO-12)."""
+    facts = {
+        "verb": job.verb,
+        "scope": job.scope,
+        "actor": job.actor,
+        "reason": job.reason,
+        "queue": job.queue_name,
+        "filter": job.filter_text,
+        "last_item": job.last_item,
+        "total": job.total,
+        "changed": job.changed,
+        "unchanged": job.unchanged,
+        "failed": job.failed,
+        "why": why,
+    }
+    changes = {"status": [before, after]} if before or after else {}
+    LogEntry.objects.log_create(job, force_log=True, action=action, actor=user, changes=changes, additional_data=facts)

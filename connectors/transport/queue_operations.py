@@ -1,0 +1,87 @@
+"""Queue operations: a queue as a whole is suspended, resumed or tried again; queues that exist before any mail (QO 3.1, QA-6).
+
+Promises: each change is one compare-and-set on the queue's status; a delivery in progress finishes.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, Outcome, QueueStatus, Verb
+from connectors.models import ForeignConnector, Node, Queue, QueueItem
+from connectors.transport import queue as queues
+
+
+def redirect_target(node: Node, connector_name: str) -> Queue | None:
+    """Return the queue that a redirect to this connector fills, made when it does not exist; None: no connector."""
+    connector = ForeignConnector.objects.filter(name_key=connector_name.casefold(), enabled=True).first()
+    return None if connector is None else next(iter(queues_of(node, connector)), None)
+
+
+def queues_of(node: Node, connector: ForeignConnector) -> list[Queue]:
+    """Return the queues of a connector on a node, one an address space, made when they do not exist (QA-6)."""
+    found = []
+    for space in connector.address_spaces.order_by("pk"):
+        queue, _created = Queue.objects.get_or_create(
+            node=node,
+            delivery_type=DeliveryType.NON_SMTP_GATEWAY,
+            next_hop_domain=space.space if space.type == "SMTP" else space.type,
+            next_hop_connector=connector.guid,
+            defaults={"connector_name": connector.name, "status": QueueStatus.READY},
+        )
+        if queue not in found:
+            found.append(queue)
+    return found
+
+
+def special_queue(node: Node, domain: str) -> Queue:
+    """Return Submission or Poison as a queue row, made on demand (QU-1, QU-4)."""
+    queue, _created = Queue.objects.get_or_create(
+        node=node, delivery_type=DeliveryType.UNDEFINED, next_hop_domain=domain, next_hop_connector=queues.ZERO_GUID
+    )
+    return queue
+
+
+def submission_is_suspended(node: Node) -> bool:
+    """Tell whether the categorizer must rest (QO 3.1)."""
+    return Queue.objects.filter(
+        node=node,
+        delivery_type=DeliveryType.UNDEFINED,
+        next_hop_domain=SUBMISSION_DOMAIN,
+        status=QueueStatus.SUSPENDED,
+    ).exists()
+
+
+def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, str, str, str]:
+    """Suspend, resume or retry a queue; return outcome, status before and after, and why nothing changed.
+
+    Rules: QO 3.1, QO-6, QU 1.4. Each is one compare-and-set; a delivery in progress finishes.
+    """
+    rows = Queue.objects.filter(pk=queue.pk)
+    before = rows.values_list("status", flat=True).get()
+    if queue.delivery_type == DeliveryType.UNDEFINED and queue.next_hop_domain == POISON_DOMAIN:
+        return Outcome.UNCHANGED, before, before, "poison_queue"
+    if verb == Verb.SUSPEND:
+        after, count = (
+            QueueStatus.SUSPENDED.value,
+            rows.exclude(status=QueueStatus.SUSPENDED).update(status=QueueStatus.SUSPENDED),
+        )
+        why = "suspended"
+    elif verb == Verb.RESUME:
+        after = implied_status(queue.pk, now=now)
+        count = rows.filter(status=QueueStatus.SUSPENDED).update(status=after)
+        why = "not_suspended"
+    else:
+        after, why = QueueStatus.CONNECTING.value, "not_in_retry"
+        count = rows.filter(status=QueueStatus.RETRY).update(status=QueueStatus.CONNECTING, next_retry_at=now)
+    return (Outcome.CHANGED, before, after, "") if count else (Outcome.UNCHANGED, before, before, why)
+
+
+def implied_status(queue_pk: int, *, now: datetime) -> str:
+    """Return the status a queue has by its content (QU 1.4, last row)."""
+    queue = Queue.objects.get(pk=queue_pk)
+    if not QueueItem.objects.filter(queue=queue_pk, state=ItemState.READY).exists():
+        return QueueStatus.READY.value
+    if queue.next_retry_at is not None and queue.next_retry_at > now:
+        return QueueStatus.RETRY.value
+    return QueueStatus.CONNECTING.value

@@ -1,0 +1,152 @@
+"""Upkeep: what time alone does to queues: samples for rates, idle resubmission, expiry in Submission, idle removal.
+
+Every function is bounded and safe to call again; `run_once` is called every five seconds (QU-13).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Count, Exists, OuterRef, Q
+
+from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatus, RecipientState, ReportDue
+from connectors.conf import TransportConfig
+from connectors.models import Message, MessageRecipient, Node, Queue, QueueItem, QueueSample
+from connectors.transport import operations, poison
+
+INTERVAL = timedelta(seconds=5)
+SAMPLES = 12  # rates are averages over the last 60 s
+_BATCH = 500
+_EXPIRED = "550 4.4.7 QUEUE.Expired; message expired"
+
+
+class Upkeep:
+    """The upkeep of one node in one process; remembers the last sample."""
+
+    def __init__(self, node: Node, *, config: TransportConfig) -> None:
+        self._node = node
+        self._config = config
+        self._sampled_at: datetime | None = None
+        self._last_item = 0
+        self._is_busy = False  # a batch was full: the next one need not wait
+        self._resubmitted: set[tuple[int, datetime]] = set()  # idle resubmissions that are complete
+
+    def run_once(self, now: datetime) -> int:
+        """Do what is due; return the number of messages that were moved or expired."""
+        is_due = self._sampled_at is None or now - self._sampled_at >= INTERVAL
+        if not is_due and not self._is_busy:
+            return 0
+        moved = self._resubmit_idle(now)
+        moved += expire_submitted(self._node, now=now)
+        self._is_busy = moved > 0
+        if is_due:
+            self._sample(now)
+            settle_empty(self._node)
+            remove_idle(self._node, config=self._config, now=now)
+            poison.clear_alarm(self._node, now=now)
+        return moved
+
+    def _resubmit_idle(self, now: datetime) -> int:
+        """Send the copies of queues that were in Retry for too long back to Submission, a batch a call (QR-11, QR-28).
+
+        The queue keeps its place on the ladder: what is routed into it again waits for the same next retry (QR-22).
+        """
+        limit = now - self._config.max_idle_before_resubmit
+        retrying = Queue.objects.filter(node=self._node, status=QueueStatus.RETRY)
+        stale = retrying.filter(first_retry_at__lte=limit).filter(Q(resubmitted_at=None) | Q(resubmitted_at__lte=limit))
+        stale.update(resubmitted_at=now)
+        moved = 0
+        for pk, since in retrying.exclude(resubmitted_at=None).values_list("pk", "resubmitted_at"):
+            if since is not None and (pk, since) not in self._resubmitted:
+                count = send_back_older(pk, since, server=self._node.name, now=now)
+                moved += count
+                if not count:
+                    self._resubmitted.add((pk, since))
+        return moved
+
+    def _sample(self, now: datetime) -> None:
+        """Write what came into and left each queue since the last sample. Rules: QU-13."""
+        QueueSample.objects.filter(at__lt=now - INTERVAL * (SAMPLES + 1)).delete()
+        newest = QueueItem.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        since, self._sampled_at = self._sampled_at, now
+        before, self._last_item = self._last_item, newest
+        if since is None or now - since > INTERVAL * SAMPLES:
+            return  # the first sample only marks where counting starts
+        incoming = Counter(_counts(QueueItem.objects.filter(pk__gt=before, pk__lte=newest)))
+        outgoing: Counter[int] = Counter()
+        for queue in Queue.objects.filter(node=self._node, last_success_at__gt=since).values_list("pk", flat=True):
+            left = QueueItem.objects.filter(queue=queue, state=ItemState.DELIVERED, delivered_at__gt=since)
+            outgoing[queue] = left.filter(delivered_at__lte=now).count()
+        known = set(Queue.objects.filter(node=self._node).values_list("pk", flat=True))
+        QueueSample.objects.bulk_create(
+            QueueSample(queue_id=queue, at=now, incoming=incoming[queue], outgoing=outgoing[queue])
+            for queue in sorted(known & (set(incoming) | set(outgoing)))
+            if incoming[queue] or outgoing[queue]
+        )
+
+
+def _counts(rows: object) -> dict[int, int]:
+    return dict(rows.order_by().values_list("queue").annotate(n=Count("pk")))  # type: ignore[attr-defined]
+
+
+def send_back_older(queue_pk: int, since: datetime, *, server: str, now: datetime) -> int:
+    """Send up to a few hundred ready copies that entered the queue before `since` to Submission; return how many."""
+    old = QueueItem.objects.filter(queue=queue_pk, state=ItemState.READY, entered_at__lt=since)
+    with transaction.atomic():
+        keys = list(old.order_by("pk").values_list("pk", flat=True)[:_BATCH])
+        copies = [copy for copy in operations.lock(keys) if copy.state == ItemState.READY]
+        operations.send_back(copies, source="QUEUE", server=server, now=now)
+    return len(copies)
+
+
+def expire_submitted(node: Node, *, now: datetime) -> int:
+    """Fail what is past its time and still not routed, because Submission is suspended (QR-30)."""
+    late = Message.objects.filter(node=node, state=MessageState.SUBMITTED, expires_at__lte=now)
+    with transaction.atomic():
+        keys = list(late.order_by("pk").values_list("pk", flat=True)[:_BATCH])
+        if not keys:
+            return 0
+        MessageRecipient.objects.filter(message__in=keys, state=RecipientState.SUBMITTED).update(
+            state=RecipientState.FAILING,
+            status_text=_EXPIRED,
+            fail_source="QUEUE",
+            fail_context="Expired",
+            report_due=ReportDue.FAILED,
+        )
+        Message.objects.filter(pk__in=keys, state=MessageState.SUBMITTED).update(state=MessageState.ROUTED)
+    return len(keys)
+
+
+def _holding(state: str) -> Exists:
+    return Exists(QueueItem.objects.filter(queue=OuterRef("pk"), state=state))
+
+
+def settle_empty(node: Node) -> None:
+    """A queue in Retry or Connecting that holds nothing any more is Ready (QU 1.4)."""
+    clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None, "resubmitted_at": None}
+    empty = Queue.objects.filter(node=node, status__in=[QueueStatus.RETRY, QueueStatus.CONNECTING])
+    empty = empty.filter(~_holding(ItemState.READY), ~_holding(ItemState.SUSPENDED))
+    moving = QueueItem.objects.filter(state__in=[ItemState.STAGING, ItemState.STAGED]).values("queue")
+    submitted = Message.objects.filter(node=node, state=MessageState.SUBMITTED)
+    if empty.exists() and not submitted.exists():  # what was sent back may be routed into it again
+        empty.exclude(pk__in=moving).update(status=QueueStatus.READY, **clear)
+
+
+def remove_idle(node: Node, *, config: TransportConfig, now: datetime) -> int:
+    """Remove one queue that was idle for too long and that nothing refers to; a suspended one stays (QR-14, QA-6).
+
+    Delivered copies keep their queue for the Safety Net time; until then lists merely leave it out.
+    """
+    idle = Queue.objects.filter(node=node, status=QueueStatus.READY).exclude(delivery_type=DeliveryType.UNDEFINED)
+    limit = now - config.queue_max_idle
+    idle = idle.filter(Q(last_success_at=None) | Q(last_success_at__lte=limit))
+    idle = idle.filter(Q(last_retry_at=None) | Q(last_retry_at__lte=limit), last_success_at__isnull=False)
+    for state in (ItemState.READY, ItemState.SUSPENDED, ItemState.DELIVERED):
+        idle = idle.filter(~_holding(state))
+    queue = idle.order_by("pk").first()
+    if queue is None or QueueItem.objects.filter(queue=queue, state__in=[ItemState.STAGING, ItemState.STAGED]).exists():
+        return 0
+    queue.delete()
+    return 1

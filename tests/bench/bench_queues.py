@@ -1,0 +1,72 @@
+"""Show 5: 100,000 messages wait; how long pages take (p95), and a bulk suspension of all of them.
+
+Run: python -m pytest tests/bench/bench_queues.py -s   (FCWEB_BENCH_COUNT changes the number)
+"""
+
+import os
+import statistics
+import time
+
+import pytest
+from django.contrib.auth.models import User
+from django.urls import reverse
+from django.utils import timezone
+
+from connectors.choices import ItemState, QueueStatus, Verb
+from connectors.conf import transport_config
+from connectors.models import QueueItem
+from connectors.transport import jobs
+from connectors.transport.jobs import Order
+from tests.queue_fixtures import fax_queue, fill
+
+COUNT = int(os.environ.get("FCWEB_BENCH_COUNT", "100000"))
+ROUNDS = 20
+PAGE_LIMIT = 0.2  # seconds, p95
+JOB_LIMIT = 10.0 * max(1.0, COUNT / 100_000)
+FILTERS = {
+    "queue page": "",
+    "rare sender": "FromAddress -eq 'user7@contoso.com'",
+    "by size": "Size -gt 50KB",
+    "subject": "Subject -like '*99999*'",
+    "nothing": "FromAddress -eq 'nobody@nowhere.test'",
+    "status": "Status -eq 'Suspended'",
+}
+
+
+def p95(call):
+    """Return p95 of wall and of processor seconds: on a busy machine the second is the honest one."""
+    wall, busy = [], []
+    for _round in range(ROUNDS):
+        start, start_busy = time.perf_counter(), time.process_time()
+        call()
+        wall.append(time.perf_counter() - start)
+        busy.append(time.process_time() - start_busy)
+    return statistics.quantiles(wall, n=20)[-1], statistics.quantiles(busy, n=20)[-1]
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.django_db(transaction=True)
+def test_pages_and_a_bulk_suspension_with_many_waiting(site, client):
+    queue = fax_queue(
+        site, status=QueueStatus.RETRY, retry_count=1, last_error="451 4.3.5 x", next_retry_at=timezone.now()
+    )
+    fill(site.node, queue, COUNT, now=timezone.now())
+    client.force_login(User.objects.create_superuser("bench"))
+
+    found = {"queues": p95(lambda: client.get(reverse("queues")))}
+    for name, text in FILTERS.items():
+        found[name] = p95(lambda text=text: client.get(reverse("queue", args=[queue.pk]), {"f": text}))
+    found["needs you"] = p95(lambda: client.get(reverse("needs")))
+    start = time.perf_counter()
+    job = jobs.start(site.node, Order(verb=Verb.SUSPEND, actor="bench", queue=queue), now=timezone.now())
+    jobs.run_to_end(job, config=transport_config(), now=timezone.now())
+    took = time.perf_counter() - start
+    found["queues, all suspended"] = p95(lambda: client.get(reverse("queues")))
+
+    for name, (seconds, processor) in found.items():
+        print(f"{name:24} p95 {seconds * 1000:7.1f} ms, processor {processor * 1000:7.1f} ms")
+    print(f"bulk suspend of {COUNT}: {took:.1f} s")
+    assert QueueItem.objects.filter(state=ItemState.SUSPENDED).count() == COUNT
+    assert took < JOB_LIMIT
+    slow = {name: seconds for name, (seconds, _processor) in found.items() if seconds > PAGE_LIMIT}
+    assert not slow

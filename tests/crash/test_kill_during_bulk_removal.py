@@ -1,0 +1,70 @@
+"""kill -9 during a bulk removal of 10,000 messages: each is done or not done, never half; a restart ends the job."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CHILD = Path(__file__).with_name("remove_in_bulk.py")
+COUNT = 10_000
+
+
+@pytest.fixture
+def machine(tmp_path):
+    """A data directory of its own; returns what starts the child, and the database file."""
+    env = {key: v for key, v in os.environ.items() if key not in {"DJANGO_SETTINGS_MODULE", "FCWEB_DATABASE_URL"}}
+    env |= {"FCWEB_DATA_DIR": str(tmp_path / "data"), "FCWEB_NODE": "crash.test", "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "manage.py", "setup"], cwd=ROOT, env=env, check=True, capture_output=True)
+
+    def start(*words):
+        return subprocess.Popen([sys.executable, CHILD, *words], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+
+    return start, tmp_path / "data" / "fcweb.sqlite3"
+
+
+def look(path):
+    """Return how many copies are removed, and how many of them lack one of the rows that must come with it."""
+    database = sqlite3.connect(path)
+    one = lambda sql: database.execute(sql).fetchone()[0]  # noqa: E731
+    removed = one("SELECT count(*) FROM connectors_queueitem WHERE state = 'removed'")
+    counts = {
+        "recipients": one(
+            "SELECT count(*) FROM connectors_messagerecipient WHERE state = 'failed' AND settled_at > ''"
+        ),
+        "messages": one("SELECT count(*) FROM connectors_message WHERE state = 'done'"),
+        "events": one("SELECT count(*) FROM tracking_trackingevent WHERE event = 'FAIL' AND source = 'ADMIN'"),
+        "targets": one("SELECT count(*) FROM connectors_jobtarget WHERE outcome = 'changed'"),
+        "job": one("SELECT changed FROM connectors_bulkjob"),
+        "tracked": one("SELECT count(*) FROM tracking_trackedmessage WHERE state = 'failed'"),
+    }
+    database.close()
+    return removed, counts
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(600)
+@pytest.mark.rule("QO-14", "MT-2", "MT-I", "QU-10")
+def test_every_message_is_done_or_not_done(machine):
+    start, database = machine
+    assert start("fill", str(COUNT)).wait() == 0
+    seen = []
+    for pause in (0.4, 0.7, 1.1):
+        child = start("work")
+        assert child.stdout.readline() == "working\n"
+        time.sleep(pause)
+        child.kill()
+        child.wait()
+        removed, counts = look(database)
+        assert set(counts.values()) == {removed}
+        seen.append(removed)
+    assert seen[-1] > 0 and seen[0] < COUNT, seen
+
+    assert start("work").wait() == 0
+
+    removed, counts = look(database)
+    assert (removed, set(counts.values())) == (COUNT, {COUNT})

@@ -1,0 +1,237 @@
+"""What time does to queues: rates, idle resubmission, expiry of suspended mail, poison, LOAD at start, priority."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from django.utils import timezone
+
+from connectors import choices
+from connectors.choices import ItemState, MessageState, Priority, QueueStatus, RecipientState, Verb
+from connectors.conf import TransportConfig, transport_config
+from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample
+from connectors.transport import jobs, poison, queue_operations
+from connectors.transport import queue as queues
+from connectors.transport.boot import Boot
+from connectors.transport.delivery import Delivery
+from connectors.transport.jobs import Order
+from connectors.transport.upkeep import Upkeep
+from tests.queue_fixtures import fax_queue, queued
+from tracking.models import TrackingEvent
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOW = timezone.now()
+
+
+def events():
+    return [(e.event, e.source, e.source_context) for e in TrackingEvent.objects.order_by("pk")]
+
+
+@pytest.mark.rule("QU-13", "QA-5")
+def test_samples_count_what_came_and_what_left(site):
+    queue = fax_queue(site)
+    upkeep = Upkeep(site.node, config=transport_config())
+    upkeep.run_once(NOW)
+    items = [queued(site, queue, now=NOW) for _n in range(3)]
+    QueueItem.objects.filter(pk=items[0].pk).update(state=ItemState.DELIVERED, delivered_at=NOW + timedelta(seconds=2))
+    Queue.objects.filter(pk=queue.pk).update(last_success_at=NOW + timedelta(seconds=2))
+
+    upkeep.run_once(NOW + timedelta(seconds=4))  # too early for a sample
+    upkeep.run_once(NOW + timedelta(seconds=5))
+
+    assert list(QueueSample.objects.values_list("queue", "incoming", "outgoing")) == [(queue.pk, 3, 1)]
+    upkeep.run_once(NOW + timedelta(seconds=120))
+    assert not QueueSample.objects.exists()
+
+
+@pytest.mark.rule("QR-28", "QR-11", "QO-7", "MT-J")
+def test_a_queue_long_in_retry_is_routed_again_and_keeps_its_place(site, transport):
+    start = NOW - timedelta(hours=13)
+    due = NOW + timedelta(minutes=7)
+    queue = fax_queue(site, status=QueueStatus.RETRY, retry_count=70, first_retry_at=start, next_retry_at=due)
+    item = queued(site, queue, now=start, with_file=True)
+    stopped = queued(site, queue, now=start, state=ItemState.SUSPENDED)
+
+    transport(NOW)
+
+    assert ("RESUBMIT", "QUEUE", "") in events()
+    stopped.refresh_from_db()
+    assert stopped.state == ItemState.SUSPENDED
+    (again,) = QueueItem.objects.filter(message=item.message_id, state=ItemState.READY)
+    queue.refresh_from_db()
+    assert (again.queue_id, queue.status, queue.retry_count, queue.next_retry_at) == (queue.pk, "Retry", 70, due)
+    transport(NOW)
+    assert [event for event, _s, _c in events()].count("RESUBMIT") == 1
+
+
+@pytest.mark.rule("QA-7", "QR-30")
+@pytest.mark.parametrize("expire", [True, False])
+def test_suspended_mail_expires_unless_told_otherwise(site, expire):
+    queue = fax_queue(site)
+    queued(site, queue, now=NOW - timedelta(days=3), state=ItemState.SUSPENDED)
+
+    queues.expire(site.node, limit=10, now=NOW, suspended=expire)
+
+    recipient = MessageRecipient.objects.get()
+    assert (recipient.state == RecipientState.FAILING) is expire
+
+
+@pytest.mark.rule("QR-30")
+def test_mail_expires_in_a_suspended_submission_queue(site, pickup, transport):
+    submission = queue_operations.special_queue(site.node, choices.SUBMISSION_DOMAIN)
+    jobs.operate_queue(submission, Verb.SUSPEND, actor="ann", now=NOW)
+    pickup("a.eml", b"From: alice@fcweb.test\r\nTo: IMCEAFAX-1@fcweb.test\r\n\r\nBody\r\n")
+    transport()
+    Message.objects.update(expires_at=NOW)
+
+    transport(NOW + timedelta(minutes=1))
+
+    assert ("FAIL", "QUEUE", "Expired") in events()
+    assert MessageRecipient.objects.get(message__source="PICKUP").status_text.startswith("550 4.4.7")
+
+
+class Dead(Delivery):
+    """A delivery process that dies with its batch in hand."""
+
+    def crash(self, queue, limit=200):
+        return queues.lease(queue, directory="/nonexistent", token="dead", limit=limit, folder_of=None)
+
+
+@pytest.mark.rule("QR-50", "QA-8", "MT-L", "QU-4")
+def test_the_second_crash_sets_the_guilty_message_apart_and_no_other(site):
+    queue = fax_queue(site)
+    items = [queued(site, queue, now=NOW, with_file=True) for _n in range(3)]
+    config = transport_config()
+    Dead(site.node, config=config, token="dead").crash(queue)
+    Delivery(site.node, config=config, token="me").recover(NOW)
+    assert list(Message.objects.values_list("crash_count", flat=True)) == [1, 1, 1]
+
+    restarted = Delivery(site.node, config=config, token="me2")
+    assert queues.lease(queue, directory="/x", token="dead", limit=1, folder_of=None)[0].pk == items[0].pk
+    restarted.recover(NOW)
+    while restarted.run_once(NOW):
+        pass
+
+    states = list(Message.objects.order_by("pk").values_list("state", "crash_count"))
+    assert states == [(MessageState.POISON, 2), (MessageState.DONE, 0), (MessageState.DONE, 0)]
+    assert events()[0] == ("POISONMESSAGE", "POISONMESSAGE", "Entered")
+    assert EventLogEntry.objects.filter(code=90010, cleared_at=None).count() == 1
+    assert len(list(Path(site.drop).glob("*.eml"))) == 2
+
+
+@pytest.mark.rule("QR-52", "MT-L", "QR-30")
+def test_poison_leaves_by_resume_or_removal_only(site, transport):
+    queue = fax_queue(site)
+    item = queued(site, queue, now=NOW - timedelta(days=5), with_file=True)
+    Message.objects.filter(pk=item.message_id).update(crash_count=1)
+    poison.note_crash(site.node, [item.message_id], config=transport_config(), now=NOW)
+    transport(NOW)
+    item.refresh_from_db()
+    assert item.state == ItemState.SUSPENDED  # not expired, not resumed
+
+    job = jobs.start(site.node, Order(verb=Verb.RESUME, actor="ann", queue=item.queue), now=NOW)
+    jobs.run_to_end(job, config=transport_config(), now=NOW)
+    Message.objects.update(expires_at=NOW + timedelta(days=1))
+    transport(NOW)
+
+    assert Message.objects.get().crash_count == 0
+    assert [(e, c) for e, _s, c in events()][:2] == [("POISONMESSAGE", "Entered"), ("POISONMESSAGE", "Resumed")]
+    assert events()[-1][0] == "SEND"
+
+
+@pytest.mark.rule("QR-50")
+def test_a_message_that_breaks_the_courier_does_not_block_the_others(site):
+    queue = fax_queue(site)
+    broken = queued(site, queue, now=NOW, with_file=True)
+    config = transport_config()
+    (config.spool_dir / broken.message.spool_name).write_bytes(b"no block at all")
+    QueueItem.objects.update(is_whole=False)
+    good = queued(site, queue, now=NOW, with_file=True)
+    delivery = Delivery(site.node, config=config, token="me")
+
+    for _attempt in range(5):
+        try:
+            delivery.run_once(NOW)
+        except ValueError:
+            continue
+
+    good.refresh_from_db()
+    assert good.state == ItemState.DELIVERED
+    assert Message.objects.get(pk=broken.message_id).state == MessageState.POISON
+
+
+@pytest.mark.rule("QU-10", "MT-L")
+def test_stored_messages_are_loaded_once_at_start(site):
+    queue = fax_queue(site)
+    queued(site, queue, now=NOW, recipients=("IMCEAFAX-1@fcweb.test", "IMCEAFAX-2@fcweb.test"))
+    queued(site, queue, now=NOW)
+    boot = Boot(site.node)
+    queued(site, queue, now=NOW)  # came after the start
+
+    assert [boot.run_once(NOW), boot.run_once(NOW), boot.run_once(NOW)] == [2, 0, 0]
+    assert events() == [("LOAD", "BOOTLOADER", "")] * 2
+    assert TrackingEvent.objects.first().recipients.count() == 2
+
+
+@pytest.mark.rule("QR-60")
+def test_priorities_count_only_when_switched_on(site):
+    queue = fax_queue(site)
+    for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH):
+        item = queued(site, queue, now=NOW)
+        QueueItem.objects.filter(pk=item.pk).update(priority=priority)
+    on = TransportConfig(data_dir=Path("/x"), priority_queuing=True)
+    off = TransportConfig(data_dir=Path("/x"))
+
+    leased = queues.lease(queue, directory="/x", token="t", limit=2, folder_of=None, by_priority=True)
+
+    order = QueueItem.objects.in_bulk([item.pk for item in leased])
+    assert sorted(row.priority for row in order.values()) == [Priority.NORMAL, Priority.HIGH]
+    assert (on.queue_priority(2, 250 * 1024), on.queue_priority(2, 250 * 1024 + 1), off.queue_priority(2, 1)) == (
+        2,
+        1,
+        1,
+    )
+    assert (on.expires_after(2), on.expires_after(1)) == (timedelta(hours=8), timedelta(days=2))
+
+
+@pytest.mark.rule("QR-14", "QA-6")
+def test_an_idle_queue_goes_and_a_suspended_one_stays(site):
+    idle = {"last_success_at": NOW - timedelta(minutes=4), "last_retry_at": NOW - timedelta(minutes=4)}
+    queue = fax_queue(site, **idle)
+    Queue.objects.create(
+        node=site.node,
+        delivery_type=queue.delivery_type,
+        next_hop_domain="kept.test",
+        next_hop_connector=queue.next_hop_connector,
+        status=QueueStatus.SUSPENDED,
+        **idle,
+    )
+
+    Upkeep(site.node, config=transport_config()).run_once(NOW)
+
+    assert list(Queue.objects.values_list("next_hop_domain", flat=True)) == ["kept.test"]
+
+
+@pytest.mark.rule("QU-1")
+def test_a_queue_in_retry_that_was_emptied_is_ready(site):
+    queue = fax_queue(site, status=QueueStatus.RETRY, retry_count=3, last_error="451 4.3.5 x", next_retry_at=NOW)
+
+    Upkeep(site.node, config=transport_config()).run_once(NOW)
+
+    queue.refresh_from_db()
+    assert (queue.status, queue.retry_count, queue.last_error, queue.next_retry_at) == ("Ready", 0, "", None)
+
+
+@pytest.mark.rule("QR-60")
+@pytest.mark.parametrize(("switched_on", "hours"), [(True, 8), (False, 48)])
+def test_a_high_message_expires_sooner_only_with_priority_queuing(
+    site, pickup, transport, settings, switched_on, hours
+):
+    settings.FCWEB_PRIORITY_QUEUING = switched_on
+    pickup("a.eml", b"From: alice@fcweb.test\r\nTo: IMCEAFAX-1@fcweb.test\r\nX-Priority: 1\r\n\r\nBody\r\n")
+
+    transport(NOW)
+
+    message = Message.objects.get()
+    assert (message.priority, message.expires_at - message.received_at) == (Priority.HIGH, timedelta(hours=hours))
+    assert QueueItem.objects.get().priority == (Priority.HIGH if switched_on else Priority.NORMAL)
