@@ -19,12 +19,14 @@ run: messages  ## install, set up, start web and transport
 test: $(VENV)/.dev messages  ## every check and every test, on SQLite and on a private PostgreSQL
 	sh tests/servers/install.sh
 	$(MAKE) check
-	$(PY) -m pytest tests
-	sh tests/servers/on_postgresql.sh $(PY) -m pytest tests/unit tests/integration
+	$(PY) -m pytest -n 2 --dist loadfile tests
+	sh tests/servers/on_postgresql.sh $(PY) -m pytest -n 2 --dist loadfile tests/unit tests/integration
 
-bench: $(VENV)/.dev  ## messages a second from Pickup to Drop, beside Postfix
+bench: $(VENV)/.dev messages  ## Pickup to Drop beside Postfix, search beside grep, pages with 100,000 messages waiting
 	sh tests/servers/install.sh postfix
 	$(PY) tests/bench/bench_transport.py
+	$(PY) tests/bench/bench_search.py
+	$(PY) -m pytest -q -s tests/bench/bench_queues.py
 
 check: $(VENV)/.dev  ## style, types, templates, migrations, translations, rules map
 	$(VENV)/bin/ruff check .

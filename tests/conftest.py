@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -56,7 +55,7 @@ def transport(site):
 
 @pytest.fixture
 def pickup(site):
-    """Write a file into Pickup, dated a minute back so that it is settled."""
+    """Write a file into Pickup, dated back so that it is settled."""
     return lambda name, content: _drop(Path(site.node.pickup_directory_path), name, content)
 
 
@@ -69,8 +68,7 @@ def replay(site):
 def _drop(directory, name, content):
     path = directory / name
     path.write_bytes(content)
-    old = (timezone.now() - timedelta(minutes=2)).timestamp()
-    os.utime(path, (old, old))
+    os.utime(path, (1_700_000_000, 1_700_000_000))  # long settled, whatever clock a test moves
     return path
 
 

@@ -706,8 +706,9 @@ def test_a_finished_tmp_that_cannot_be_removed_is_told_until_it_can(site, pickup
 def test_a_rename_or_read_error_is_told_once_and_ends(site, pickup, daemon, monkeypatch, module, name, code):
     from connectors.transport import claims, scan
 
-    pickup("a.eml", FAX)
+    path = pickup("a.eml", FAX)
     now = timezone.now()
+    os.utime(path, (now.timestamp() - 120,) * 2)
     daemon(now - timedelta(seconds=200))  # opens the directory; the file is not settled yet at that instant
     pickup("b.eml", FAX)
 
