@@ -52,10 +52,13 @@ class RecipientForm(forms.ModelForm):
         return primary
 
 
+LIMITS = ("max_mailbox_bytes", "max_send_bytes", "max_receive_bytes", "max_recipients")
+
+
 class MailboxForm(RecipientForm):
     class Meta:
         model = Mailbox
-        fields = ("name", "primary_address", "language", "max_send_bytes", "max_receive_bytes", "max_recipients")
+        fields = ("name", "primary_address", "language", *LIMITS)
 
 
 class ContactForm(RecipientForm):

@@ -46,6 +46,12 @@ class DirectoryRecipient(models.Model):
         blank=True,
         help_text=_("Empty: the limit of the organisation alone. 10 MB hold about 7.5 MB of attachments."),
     )
+    max_mailbox_bytes = models.PositiveBigIntegerField(
+        _("mailbox quota (bytes)"),
+        null=True,
+        blank=True,
+        help_text=_("Mail that does not fit is returned to its sender at once. Empty: unlimited."),
+    )
     max_recipients = models.PositiveIntegerField(
         _("recipients per message sent"), null=True, blank=True, help_text=_("Empty: the limit of the organisation.")
     )

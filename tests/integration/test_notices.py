@@ -14,9 +14,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from connectors import first_start
 from connectors.admin import notice as notice_admin
 from connectors.choices import MessageState
 from connectors.models import (
+    DirectoryRecipient,
     ForeignConnector,
     Mailbox,
     Message,
@@ -554,3 +556,32 @@ def test_the_settings_open_as_one_row(site, client):
 
     assert client.get("/admin/connectors/noticesettings/")["Location"].endswith(f"/{row.pk}/change/")
     assert client.get("/admin/connectors/noticesettings/add/").status_code == 403
+
+
+@pytest.mark.rule("MT-F", "MTA-15", "QR-25")
+def test_a_full_mailbox_returns_its_mail_at_once_and_others_are_served(site, replay, transport, data_dir):
+    first_start.make_mailbox("bob@fcweb.test", "Bob")
+    DirectoryRecipient.objects.filter(primary_address="alice@fcweb.test").update(max_mailbox_bytes=1500)
+    for number in range(2):
+        replay(
+            f"{number}.eml",
+            b"X-Sender: <bob@fcweb.test>\r\nX-Receiver: <alice@fcweb.test>\r\nSubject: s\r\n\r\n"
+            + b"x" * 900
+            + b"\r\n",
+        )
+
+    transport()
+
+    assert len(list((data_dir / "mailboxes" / "alice@fcweb.test" / "new").iterdir())) == 1
+    assert events() == [
+        ("RECEIVE", "REPLAY", "0.eml"),
+        ("RECEIVE", "REPLAY", "1.eml"),
+        ("DELIVER", "STOREDRIVER", ""),
+        ("DSN", "DSN", "Failure"),
+        ("FAIL", "STOREDRIVER", "MailboxFull"),
+        ("DELIVER", "STOREDRIVER", ""),
+    ]
+    fail = TrackingEvent.objects.get(event="FAIL")
+    assert fail.recipients.get().status.startswith("554 5.2.2 mailbox full;")
+    (notice,) = (data_dir / "mailboxes" / "bob@fcweb.test" / "new").iterdir()
+    assert b"\r\nStatus: 5.2.2\r\n" in notice.read_bytes()

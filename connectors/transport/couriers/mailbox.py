@@ -1,10 +1,12 @@
 """Mailbox: messages stored in the Maildir of a local recipient (RT-4).
 
-The store is ours: its folders are made when needed. One item holds one recipient (see categorizer).
+The store is ours: its folders are made when needed. One item holds one recipient (see categorizer). A full mailbox
+is a permanent failure, as in Exchange 2013 (MT-F, MTA-15).
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,9 +14,9 @@ from django.conf import settings
 
 from connectors import disk
 from connectors.conf import TransportConfig
-from connectors.mail.address import address_key
-from connectors.models import Queue
-from connectors.transport.couriers.base import HopFailure, Prepared
+from connectors.mail.address import TypedAddress, address_key
+from connectors.models import DirectoryRecipient, ProxyAddress, Queue, proxy_key
+from connectors.transport.couriers.base import HopFailure, ItemFailure, Prepared
 from connectors.transport.queue import LeasedItem
 
 
@@ -49,8 +51,9 @@ class MailboxCourier:
     def prepare(self, queue: Queue, items: Sequence[LeasedItem]) -> Prepared:
         root = Path(items[0].directory)
         try:
+            fitting, failed = _within_quota(root, items)
             by_folder: dict[str, list[LeasedItem]] = {}
-            for item in items:
+            for item in fitting:
                 by_folder.setdefault(_folder_of(item), []).append(item)
             for folder, batch in by_folder.items():
                 _make(root, folder)
@@ -60,12 +63,65 @@ class MailboxCourier:
             disk.clean_up(root / item.temp_name for item in items)
             text = f"451 4.3.0 Mailbox store: {error.strerror or error}"
             return Prepared(left=items, trouble=HopFailure(text=text, context="StoreIO"))
-        return Prepared(written=items)
+        return Prepared(written=fitting, failed=failed)
 
     def _content(self, item: LeasedItem) -> Sequence[bytes]:
         raw = (self._config.spool_dir / item.message.spool_name).read_bytes()
         head = f"Return-Path: <{item.message.mail_from}>\r\nDelivered-To: {item.recipients[0].address}\r\n"
         return head.encode("utf-8", "replace"), raw[item.message.content_offset :]
+
+
+def _within_quota(root: Path, items: Sequence[LeasedItem]) -> tuple[list[LeasedItem], list[ItemFailure]]:
+    """Split a batch into what fits and what finds its mailbox full (MT-F). One query; only limited folders are read."""
+    limits = _quotas({item.recipients[0].address for item in items})
+    used = {folder: _usage(root / folder) for folder in {_folder_of(i) for i in items if _limit(i, limits) is not None}}
+    fitting: list[LeasedItem] = []
+    failed: list[ItemFailure] = []
+    for item in items:
+        limit = _limit(item, limits)
+        folder = _folder_of(item)
+        if limit is None:
+            fitting.append(item)
+        elif used[folder] + item.message.size > limit:
+            text = "554 5.2.2 mailbox full; STOREDRV.Deliver; the mailbox is over its quota"
+            failed.append(ItemFailure(item=item, text=text, context="MailboxFull"))
+        else:
+            used[folder] += item.message.size
+            fitting.append(item)
+    return fitting, failed
+
+
+def _limit(item: LeasedItem, limits: dict[str, int]) -> int | None:
+    return limits.get(_key(item.recipients[0].address))
+
+
+def _key(address: str) -> str:
+    return proxy_key(TypedAddress(type="SMTP", value=address))
+
+
+def _quotas(addresses: set[str]) -> dict[str, int]:
+    """Return the quotas of mailboxes that have one, by proxy key."""
+    if not DirectoryRecipient.objects.exclude(max_mailbox_bytes=None).exists():
+        return {}
+    rows = ProxyAddress.objects.filter(key__in={_key(address) for address in addresses})
+    limited = rows.exclude(recipient__max_mailbox_bytes=None)
+    return {
+        key: int(limit)
+        for key, limit in limited.values_list("key", "recipient__max_mailbox_bytes")
+        if limit is not None
+    }
+
+
+def _usage(folder: Path) -> int:
+    """Return the bytes of the mails in a Maildir; 0 while it does not exist."""
+    total = 0
+    for part in ("new", "cur"):
+        try:
+            with os.scandir(folder / part) as entries:
+                total += sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
+        except FileNotFoundError:
+            continue
+    return total
 
 
 def _folder_of(item: LeasedItem) -> str:
