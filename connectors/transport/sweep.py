@@ -1,4 +1,4 @@
-"""Sweep: deletes what is finished: discarded input files, content past the Safety Net, old claims, orphans.
+"""Sweep: deletes what is finished: discarded input files, content past the Safety Net, old claims, events, orphans.
 
 Promises: bounded work a call, by batches and never a message at a time; nothing a queue still needs is touched.
 Leaves to neighbours: when there is time for it (runner). Crash: files go before their rows, so a row may outlive
@@ -18,11 +18,12 @@ from connectors.choices import FileState, MessageState
 from connectors.conf import TransportConfig
 from connectors.models import JobTarget, Message, MessageRecipient, Node, QueueItem, SourceFile
 from connectors.transport import orphans
+from tracking import retention
 from tracking.models import TrackedMessage
 
 _BATCH = 500
 _CLAIM_AGE = timedelta(days=7)  # a settled claim is kept this long, for people who look for a file by name
-_ORPHANS_EVERY = timedelta(hours=1)
+_EVERY_HOUR = timedelta(hours=1)
 _FINISHED = (FileState.QUEUED, FileState.NOTICE, FileState.RELEASED, FileState.RESUBMITTED, FileState.GONE)
 
 
@@ -33,6 +34,7 @@ class Sweep:
         self._node = node
         self._config = config
         self._orphans_at: datetime | None = None
+        self._events_at: datetime | None = None
 
     def run_once(self, now: datetime) -> int:
         """Delete one batch of each kind; return how many things were deleted."""
@@ -40,8 +42,12 @@ class Sweep:
         swept += self._messages(now)
         swept += self._claims(now)
         swept += self._targets(now)
+        if self._events_at is None or now >= self._events_at:
+            forgotten = self._events(now)
+            self._events_at = None if forgotten else now + _EVERY_HOUR
+            swept += forgotten
         if self._orphans_at is None or now >= self._orphans_at:
-            self._orphans_at = now + _ORPHANS_EVERY
+            self._orphans_at = now + _EVERY_HOUR
             swept += self._orphans(now)
         return swept
 
@@ -64,6 +70,14 @@ class Sweep:
         if keys:
             SourceFile.objects.filter(pk__in=keys).delete()
         return len(keys)
+
+    def _events(self, now: datetime) -> int:
+        """Forget a batch of messages in the ledger that are past their time (MTP-2)."""
+        before = now - self._config.history
+        oldest = TrackedMessage.objects.order_by("pk").values_list("first_at", flat=True).first()
+        if oldest is None or oldest >= before:
+            return 0
+        return retention.prune(before=before, limit=_BATCH).messages
 
     def _targets(self, now: datetime) -> int:
         """Delete what old operations did to each message; the operations themselves stay."""

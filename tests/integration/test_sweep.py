@@ -76,3 +76,20 @@ def test_orphans_of_a_crash_go_but_the_remains_of_a_lost_database_stay(site, pic
     sweep(site, timezone.now() + timedelta(hours=50))
 
     assert (known.exists(), orphan.exists(), remains.exists()) == (True, False, True)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.rule("MTP-2")
+def test_events_are_forgotten_when_their_time_is_over_but_not_those_of_waiting_mail(site, pickup, transport):
+    pickup("done.eml", FAX % 1)
+    transport()
+    Path(site.drop).rename(site.drop.with_name("away"))
+    pickup("waits.eml", FAX % 2)
+    transport()
+    now = timezone.now()
+
+    sweep(site, now + timedelta(days=29))
+    assert TrackingEvent.objects.count() == 4
+    sweep(site, now + timedelta(days=31))
+
+    assert list(TrackingEvent.objects.order_by("pk").values_list("event", flat=True)) == ["RECEIVE", "DEFER"]
