@@ -37,7 +37,7 @@ from connectors.choices import (
     Priority,
     RecipientState,
 )
-from connectors.models import Message, MessageRecipient, Node, Queue, QueueItem
+from connectors.models import IN_TRANSFER, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.queue_filter import Column, Filter
 from tracking.models import TrackedMessage
 
@@ -155,7 +155,7 @@ def ordered(rows: QuerySet[QueueItem], order: Sequence[tuple[str, bool]]) -> Que
 
 def _parts(rows: QuerySet[QueueItem]) -> list[QuerySet[QueueItem]]:
     """Split listed rows by state: each part is served by its own partial index, never by the delivered copies."""
-    return [rows.filter(state=ItemState.READY), rows.filter(state=ItemState.SUSPENDED), rows.filter(state__in=_MOVING)]
+    return [rows.filter(state=ItemState.READY), rows.filter(state=ItemState.SUSPENDED), rows.filter(IN_TRANSFER)]
 
 
 def keys_after(rows: QuerySet[QueueItem], key: int, *, limit: int) -> list[int]:

@@ -85,7 +85,12 @@ def queued(
         **facts,
     )
     item = QueueItem.objects.create(
-        queue=queue, message=message, state=state, entered_at=facts["received_at"], is_whole=True
+        queue=queue,
+        message=message,
+        state=state,
+        entered_at=facts["received_at"],
+        is_whole=True,
+        leased_by="t" if state in {ItemState.STAGING, ItemState.STAGED} else "",
     )
     for address in recipients:
         MessageRecipient.objects.create(message=message, item=item, address=address, state=RecipientState.QUEUED)

@@ -8,7 +8,7 @@ from connectors.models.job import BulkJob, JobTarget
 from connectors.models.message import Message, MessageRecipient
 from connectors.models.node import Node
 from connectors.models.notice import NoticeSettings, NoticeText
-from connectors.models.queue import Queue, QueueItem, QueueSample
+from connectors.models.queue import IN_TRANSFER, Queue, QueueItem, QueueSample
 from connectors.models.source_file import SourceFile
 from connectors.models.submitter import SubmitterAddress
 
@@ -27,6 +27,7 @@ AUDITED = (
 )
 
 __all__ = [
+    "IN_TRANSFER",
     "AUDITED",
     "AcceptedDomain",
     "AddressSpace",

@@ -40,6 +40,10 @@ class Queue(models.Model):
         return self.next_hop_domain
 
 
+# Copies leased to a process. The first term is that of the partial index, so that no query reads delivered copies.
+IN_TRANSFER = models.Q(leased_by__gt="", state__in=[ItemState.STAGING, ItemState.STAGED])
+
+
 class QueueItem(models.Model):
     """One copy of a message in one queue: for a drop directory, one file to be written (DR-19, DR-25)."""
 
@@ -68,8 +72,8 @@ class QueueItem(models.Model):
         indexes = [
             # lease: oldest ready items of one queue; counts of waiting items
             models.Index(fields=["queue", "id"], condition=models.Q(state="ready"), name="item_ready"),
-            # recovery: leases of processes that ended
-            models.Index(fields=["leased_by"], condition=models.Q(state__in=["staging", "staged"]), name="item_leased"),
+            # what is in transfer (IN_TRANSFER): recovery, counts of a queue
+            models.Index(fields=["queue"], condition=models.Q(leased_by__gt=""), name="item_in_transfer"),
             # queue pages and operations: what a person stopped
             models.Index(fields=["queue", "id"], condition=models.Q(state="suspended"), name="item_suspended"),
             # lease with priority queuing on; empty while it is off (QR-60)

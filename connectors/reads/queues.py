@@ -16,7 +16,7 @@ from django.utils.translation import ngettext
 
 from connectors import display, queue_rows, trouble
 from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, MessageState, QueueStatus
-from connectors.models import Connector, Message, Queue, QueueItem, QueueSample
+from connectors.models import IN_TRANSFER, Connector, Message, Queue, QueueItem, QueueSample
 from connectors.queue_filter import Filter
 
 CAP = 10_000  # counting stops here: "10,000+"
@@ -159,7 +159,7 @@ class _Facts:
 
 def _moving() -> dict[int, int]:
     """Return how many copies of each queue are in transfer."""
-    rows = QueueItem.objects.filter(state__in=[ItemState.STAGING, ItemState.STAGED]).order_by()
+    rows = QueueItem.objects.filter(IN_TRANSFER).order_by()
     return dict(rows.values_list("queue").annotate(n=Count("pk")))
 
 

@@ -19,7 +19,7 @@ from connectors.choices import DeliveryType, ItemState, ReportDue
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import DROP_EVENTS, Event
-from connectors.models import ForeignConnector, Node, Queue, QueueItem
+from connectors.models import IN_TRANSFER, ForeignConnector, Node, Queue, QueueItem
 from connectors.transport import poison
 from connectors.transport import queue as queues
 from connectors.transport.couriers.base import Courier, HopFailure
@@ -217,9 +217,7 @@ class Delivery:
         if not self._swept:
             self._swept = True
             self._sweep_temps(self._drop_directories())
-        leased = QueueItem.objects.filter(
-            queue__node=self._node, state__in=[ItemState.STAGING, ItemState.STAGED]
-        ).select_related("queue__node")
+        leased = QueueItem.objects.filter(IN_TRANSFER, queue__node=self._node).select_related("queue__node")
         dead = {
             token
             for token in leased.order_by().values_list("leased_by", flat=True).distinct()
@@ -278,9 +276,9 @@ class Delivery:
             except OSError:
                 continue
             known = set(
-                QueueItem.objects.filter(
-                    temp_name__in={_owner_of(name) for name in names}, state__in=[ItemState.STAGING, ItemState.STAGED]
-                ).values_list("temp_name", flat=True)
+                QueueItem.objects.filter(IN_TRANSFER, temp_name__in={_owner_of(name) for name in names}).values_list(
+                    "temp_name", flat=True
+                )
             )
             disk.unlink_all(directory / name for name in names if _owner_of(name) not in known)
 

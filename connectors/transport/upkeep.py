@@ -13,7 +13,7 @@ from django.db.models import Count, Exists, OuterRef, Q
 
 from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatus, RecipientState, ReportDue
 from connectors.conf import TransportConfig
-from connectors.models import Message, MessageRecipient, Node, Queue, QueueItem, QueueSample
+from connectors.models import IN_TRANSFER, Message, MessageRecipient, Node, Queue, QueueItem, QueueSample
 from connectors.transport import operations, poison
 
 INTERVAL = timedelta(seconds=5)
@@ -128,7 +128,7 @@ def settle_empty(node: Node) -> None:
     clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None, "resubmitted_at": None}
     empty = Queue.objects.filter(node=node, status__in=[QueueStatus.RETRY, QueueStatus.CONNECTING])
     empty = empty.filter(~_holding(ItemState.READY), ~_holding(ItemState.SUSPENDED))
-    moving = QueueItem.objects.filter(state__in=[ItemState.STAGING, ItemState.STAGED]).values("queue")
+    moving = QueueItem.objects.filter(IN_TRANSFER).values("queue")
     submitted = Message.objects.filter(node=node, state=MessageState.SUBMITTED)
     if empty.exists() and not submitted.exists():  # what was sent back may be routed into it again
         empty.exclude(pk__in=moving).update(status=QueueStatus.READY, **clear)
@@ -146,7 +146,7 @@ def remove_idle(node: Node, *, config: TransportConfig, now: datetime) -> int:
     for state in (ItemState.READY, ItemState.SUSPENDED, ItemState.DELIVERED):
         idle = idle.filter(~_holding(state))
     queue = idle.order_by("pk").first()
-    if queue is None or QueueItem.objects.filter(queue=queue, state__in=[ItemState.STAGING, ItemState.STAGED]).exists():
+    if queue is None or QueueItem.objects.filter(IN_TRANSFER, queue=queue).exists():
         return 0
     queue.delete()
     return 1
