@@ -50,6 +50,12 @@ class EventRow:
         return str(TrackedState(self.state).label) if self.state in TrackedState.values else self.state
 
     @property
+    def notable_status(self) -> str:
+        """The first recipient's status when it tells something a list should show: not success, not To or Cc."""
+        status = self.recipients[0][1] if self.recipients else ""
+        return "" if status[:1] == "2" or status in {"To", "Cc", "Bcc"} else status
+
+    @property
     def first_recipient(self) -> str:
         """The address a list shows."""
         return self.recipients[0][0] if self.recipients else ""

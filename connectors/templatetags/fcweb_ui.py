@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -173,6 +174,15 @@ def short(value: object) -> str:
 def address(value: str) -> dict[str, Any]:
     """Write an address as people wrote it, the encoded form one click away."""
     return {"shown": display.shown_address(value)}
+
+
+_IMCEA = re.compile(r"IMCEA[A-Za-z0-9]{1,8}-[^\s,;<>]*@[A-Za-z0-9.-]*[A-Za-z0-9]")
+
+
+@register.filter
+def readable_text(value: str) -> str:
+    """Write a sentence with the addresses in it as people wrote them."""
+    return _IMCEA.sub(lambda found: display.shown_address(found[0]).text, value)
 
 
 @register.filter
