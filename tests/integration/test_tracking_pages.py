@@ -262,7 +262,7 @@ def test_the_message_page_tells_the_story_and_leads_to_the_notice_and_back(desk,
     page = text_of(client.get(f"/message/{pk}/"))
     other = text_of(client.get(f"/message/{notice}/"))
 
-    assert "Taken from Pickup as f.eml, for IMCEAFAX-5551234@x.test." in page
+    assert "Taken from Pickup as f.eml, for FAX:5551234." in page
     assert "+1,000 ms" in page
     assert f'href="/message/{notice}/"' in page
     assert f'href="/message/{pk}/"' in other
