@@ -273,7 +273,7 @@ def _message_row(
         (MessageState.SUBMITTED if submission.refusal is None else MessageState.ROUTED).value,
         0,
         now,
-        now + config.expires_after(priority),
+        now + config.expires_after(priority, len(submission.content)),
         submission.original_pk,
     )
 

@@ -33,6 +33,10 @@ class Upkeep:
         self._is_busy = False  # a batch was full: the next one need not wait
         self._resubmitted: set[tuple[int, datetime]] = set()  # idle resubmissions that are complete
 
+    def use(self, config: TransportConfig) -> None:
+        """Go on with other times (QX-4)."""
+        self._config = config
+
     def run_once(self, now: datetime) -> int:
         """Do what is due; return the number of messages that were moved or expired."""
         is_due = self._sampled_at is None or now - self._sampled_at >= INTERVAL
