@@ -1,6 +1,7 @@
 """Upkeep: what time alone does to queues: samples for rates, idle resubmission, expiry in Submission, idle removal.
 
 Every function is bounded and safe to call again; `run_once` is called every five seconds (QU-13).
+Rules: RT-31, RT-51, QR-11, QR-14, QR-28 to QR-30.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def test_samples_count_what_came_and_what_left(site):
     assert not QueueSample.objects.exists()
 
 
-@pytest.mark.rule("QR-28", "QR-11", "QO-7", "MT-J")
+@pytest.mark.rule("QR-28", "QR-11", "QO-7", "MT-J", "RT-51")
 def test_a_queue_long_in_retry_is_routed_again_and_keeps_its_place(site, transport):
     start = NOW - timedelta(hours=13)
     due = NOW + timedelta(minutes=7)
@@ -195,7 +195,7 @@ def test_priorities_count_only_when_switched_on(site):
     assert on.expires_after(2, 250 * 1024 + 1) == timedelta(days=2)
 
 
-@pytest.mark.rule("QR-14", "QA-6")
+@pytest.mark.rule("QR-14", "QA-6", "RT-31")
 def test_an_idle_queue_goes_and_a_suspended_one_stays(site):
     idle = {"last_success_at": NOW - timedelta(minutes=4), "last_retry_at": NOW - timedelta(minutes=4)}
     queue = fax_queue(site, **idle)

@@ -9,13 +9,16 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
 
-from connectors.choices import Priority, ReportDue
+from connectors.choices import Priority, ReportDue, Verb
 from connectors.conf import RetryLadder, TransportConfig, transport_config
-from connectors.models import Message, MessageRecipient, NoticeSettings, Queue, TransportSettings
+from connectors.models import Message, MessageRecipient, NoticeSettings, Queue, QueueItem, TransportSettings
+from connectors.node_configuration import option_of
 from connectors.owner import Owner
-from connectors.transport import delays, poison
+from connectors.transport import delays, jobs, poison
+from connectors.transport.jobs import Order
 from connectors.transport.service import Service
 from tests.queue_fixtures import fax_queue, queued
+from tracking.models import TrackingEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FAX = b"From: alice@fcweb.test\r\nTo: IMCEAFAX-5551234@fcweb.test\r\nSubject: Offer\r\n\r\nBody\r\n"
@@ -58,8 +61,6 @@ def test_the_defaults_are_those_of_exchange_and_what_is_exported_can_be_set_agai
         "SafetyNetHoldTime": "3.04:00:00",
         "PoisonThreshold": 10,
     }
-    from connectors.node_configuration import option_of
-
     call_command("node", "set", *(f"--{option_of(name)}={value}" for name, value in changed.items()))
 
     assert got() == changed
@@ -115,11 +116,6 @@ def test_retries_that_outlast_the_delay_notice_are_refused_on_both_sides(site, a
     page = admin_client.post(f"/admin/connectors/noticesettings/{row.pk}/change/", {"delay_after": "03:00:00"})
 
     assert "more than 03:00:00" in page.content.decode()
-
-
-def opened(config):
-    owner = Owner(config.run_dir)
-    return owner, Service(config=config, token=owner.__enter__().token)
 
 
 @pytest.mark.rule("QX-4", "QR-21", "QR-32")
@@ -211,8 +207,7 @@ def test_the_admin_shows_and_stores_times_in_exchanges_form(site, admin_client):
     form = page.context["adminform"].form
     inline = page.context["inline_admin_formsets"][0].formset.forms[0]
     assert 'value="2.00:00:00"' in page.content.decode()
-    data = {name: form[name].value() or "" for name in form.fields}
-    data |= {f"transport_settings-0-{name}": inline[name].value() for name in inline.fields if inline[name].value()}
+    data = {name: "" if form[name].value() is None else form[name].value() for name in form.fields}
     for name, field in inline.fields.items():
         data[f"transport_settings-0-{name}"] = field.prepare_value(inline[name].value()) or ""
     data = {k: v for k, v in data.items() if v is not False and v is not None}
@@ -226,3 +221,53 @@ def test_the_admin_shows_and_stores_times_in_exchanges_form(site, admin_client):
 
     assert answer.status_code == 302, answer.context["errors"]
     assert TransportSettings.objects.get().mailbox_retry_interval == timedelta(minutes=2)
+
+
+@pytest.mark.rule("QR-27")
+def test_a_manual_retry_waits_anew_and_keeps_its_place_on_the_ladder(site, transport):
+    Path(site.drop).rename(Path(site.drop).with_name("away"))
+    now = timezone.now()
+    first, later = now - timedelta(minutes=5), now + timedelta(minutes=4)
+    queue = fax_queue(site, status="Retry", retry_count=4, first_retry_at=first, next_retry_at=later)
+    queued(site, queue, now=now, with_file=True)
+
+    jobs.operate_queue(queue, Verb.RETRY, actor="ann", now=now)
+    transport(now)
+
+    queue.refresh_from_db()
+    assert (queue.retry_count, queue.next_retry_at) == (5, now + timedelta(minutes=5))
+
+
+@pytest.mark.rule("QR-29")
+def test_suspending_a_message_or_a_longer_timeout_does_not_extend_its_life(site, pickup, transport):
+    now = timezone.now()
+    Path(site.drop).rename(Path(site.drop).with_name("away"))
+    put("message-expiration-timeout", "01:00:00")
+    pickup("a.eml", FAX)
+    transport(now)
+    message = Message.objects.get()
+    assert message.expires_at == message.received_at + timedelta(hours=1)
+
+    put("message-expiration-timeout", "3.00:00:00")
+    for verb in (Verb.SUSPEND, Verb.RESUME):
+        job = jobs.start(site.node, Order(verb=verb, actor="ann", queue=Queue.objects.get()), now=now)
+        jobs.run_to_end(job, config=transport_config(), now=now)
+        assert QueueItem.objects.get().state == {"suspend": "suspended", "resume": "ready"}[verb]
+    transport(now + timedelta(minutes=59))
+
+    assert Message.objects.get().expires_at == message.expires_at
+    transport(now + timedelta(minutes=61))
+    recipient = MessageRecipient.objects.get(message=message)
+    assert recipient.status_text == "550 4.4.7 QUEUE.Expired; message expired"
+
+
+@pytest.mark.rule("DR-21")
+def test_a_message_with_winmail_dat_is_flagged_where_it_came_in(site, pickup, transport):
+    part = b"\r\nContent-Type: application/ms-tnef\r\n\r\nBody"
+    pickup("tnef.eml", FAX.replace(b"\r\n\r\nBody", part))
+    pickup("plain.eml", FAX)
+
+    transport()
+
+    flagged = TrackingEvent.objects.filter(event="RECEIVE", custom_data__contains="TNEF")
+    assert [event.source_context for event in flagged] == ["tnef.eml"]
