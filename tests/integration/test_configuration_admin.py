@@ -211,8 +211,8 @@ def test_actions_test_and_create_the_directory(browser, site):
     assert "A test file was written, renamed and deleted." in act("test_directory")
 
 
-@pytest.mark.rule("FC-E12")
 class TestPermission:
+    @pytest.mark.rule("FC-E12")
     def test_only_people_with_the_permission_change_connectors(self, site, client):
         desk = get_user_model().objects.create_user("desk", password="x" * 12, is_staff=True)
         client.force_login(desk)
