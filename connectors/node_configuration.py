@@ -186,9 +186,10 @@ def delay_problem(row: TransportSettings) -> str | None:
 
 def longest_first_retries() -> timedelta:
     """Return the longest QR-3 × QR-4 of any server, which the delay of notices must exceed (QR-31)."""
-    stored = TransportSettings.objects.all()
-    defaults = [TransportSettings()] if Node.objects.filter(transport_settings=None).exists() else []
-    return max((row.first_retries_last for row in [*stored, *defaults]), default=timedelta(0))
+    rows = list(TransportSettings.objects.all())
+    if not rows or Node.objects.filter(transport_settings=None).exists():
+        rows.append(TransportSettings())  # a server without a row has the defaults
+    return max(row.first_retries_last for row in rows)
 
 
 def check_drop_directories(node: Node) -> None:

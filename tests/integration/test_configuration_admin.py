@@ -278,7 +278,8 @@ class TestNode:
         columns = ("name", "fqdn", "site", "pickup_directory_path", "replay_directory_path", "pickup_max_recipients")
         data = {column: getattr(node, column) for column in columns}
         data |= {"pickup_max_header_bytes": "64KB", "max_message_bytes": "10MB", "max_recipients": 5000}
-        forms = {f"submitter_addresses-{name}_FORMS": 0 for name in ("TOTAL", "INITIAL")}
+        inlines = ("submitter_addresses", "transport_settings")
+        forms = {f"{inline}-{name}_FORMS": 0 for inline in inlines for name in ("TOTAL", "INITIAL")}
         return data | forms | {"settle_seconds": 2, "write_bad_txt": "on"} | changes
 
     @pytest.mark.rule("PU-22", "UP-12")
