@@ -98,7 +98,7 @@ POISON_DOMAIN = "Poison Message"
 
 
 class QueueStatus(models.TextChoices):
-    """Status of a delivery queue (QU 1.4)."""
+    """Status of a delivery queue (QU 1.4, RT-30)."""
 
     ACTIVE = "Active", _("Active")
     CONNECTING = "Connecting", _("Connecting")

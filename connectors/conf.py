@@ -1,4 +1,7 @@
-"""TransportConfig: what the stages need to know, read from Django's settings in one place."""
+"""TransportConfig: what the stages need to know. Places come from Django's settings, read here alone.
+
+Times and counts are the defaults of Exchange; `models.transport_settings.config_of` puts a server's own in (QX-4).
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,9 @@ from django.conf import settings
 from connectors.choices import Priority
 
 _HIGH_EXPIRATION = timedelta(hours=8)  # 2.5
-_HIGH_BYTES = 250 * 1024  # QR-60
+HIGH_BYTES = 250 * 1024  # QR-60
+_HIGH_DELAY = timedelta(minutes=30)  # 2.5
+_LOW_DELAY = timedelta(hours=8)  # 2.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,17 +62,23 @@ class TransportConfig:
     notice_language: str = "en"  # DSN-51, when the original names none
     notice_attach_bytes: int = 10 * 1024 * 1024  # QL-13
 
-    def expires_after(self, priority: int) -> timedelta:
+    def expires_after(self, priority: int, size: int) -> timedelta:
         """Return how long a message may wait. Rules: QR-8, QR-29, and 2.5 when priority queuing is on."""
-        if self.priority_queuing and priority == Priority.HIGH:
+        if self.queue_priority(priority, size) == Priority.HIGH:
             return min(self.expiration, _HIGH_EXPIRATION)
         return self.expiration
+
+    def delay_told_after(self, priority: int, delay: timedelta) -> timedelta:
+        """Return the wait a delay notice tells of, by queue priority; `delay` is that of Normal (QR-9, 2.5)."""
+        if priority == Priority.HIGH:
+            return min(delay, _HIGH_DELAY)
+        return max(delay, _LOW_DELAY) if priority == Priority.LOW else delay
 
     def queue_priority(self, priority: int, size: int) -> int:
         """Return the priority a copy is queued with; all the same while priority queuing is off (QR-60)."""
         if not self.priority_queuing:
             return Priority.NORMAL.value
-        if priority == Priority.HIGH and size > _HIGH_BYTES:
+        if priority == Priority.HIGH and size > HIGH_BYTES:
             return Priority.NORMAL.value
         return priority
 
@@ -89,9 +100,6 @@ def transport_config() -> TransportConfig:
         batch=settings.FCWEB_BATCH,
         sync=settings.FCWEB_SYNC,
         inotify=settings.FCWEB_INOTIFY,
-        safety_net=timedelta(hours=settings.FCWEB_SAFETY_NET_HOURS),
         history=timedelta(days=settings.FCWEB_TRACKING_DAYS or 24_855),
-        expire_suspended=settings.FCWEB_EXPIRE_SUSPENDED,
-        priority_queuing=settings.FCWEB_PRIORITY_QUEUING,
         notice_language=settings.FCWEB_NOTICE_LANGUAGE,
     )

@@ -6,6 +6,7 @@ Promises: one transaction a change; the same checks for command and admin; what 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from pathlib import Path
 
 from django.core.exceptions import ValidationError
@@ -16,9 +17,10 @@ from connectors import configuration, watched
 from connectors.errors import ConfigurationError
 from connectors.exchange_dialect import BOOLEANS
 from connectors.mail.sizes import SizeError, format_size, parse_size
-from connectors.models import ConfigGeneration, ForeignConnector, Node
+from connectors.mail.timespan import format_timespan, parse_timespan
+from connectors.models import ConfigGeneration, ForeignConnector, Node, NoticeSettings, TransportSettings
 
-Value = str | int | float | bool | None
+Value = str | int | float | bool | timedelta | None
 
 # Exchange's name (or ours where it has none) -> column.
 SETTINGS = {
@@ -41,6 +43,24 @@ SETTINGS = {
     "WriteBadTxt": "write_bad_txt",
     "TrustedUids": "trusted_uids",
 }
+# The same of TransportSettings (queues-dsn 2.1, QA-7, QR-60).
+TRANSPORT_SETTINGS = {
+    "QueueGlitchRetryCount": "glitch_retry_count",
+    "QueueGlitchRetryInterval": "glitch_retry_interval",
+    "TransientFailureRetryCount": "transient_retry_count",
+    "TransientFailureRetryInterval": "transient_retry_interval",
+    "OutboundConnectionFailureRetryInterval": "outbound_retry_interval",
+    "MailboxDeliveryQueueRetryInterval": "mailbox_retry_interval",
+    "MessageExpirationTimeout": "message_expiration",
+    "ExpireSuspended": "expire_suspended",
+    "MaxIdleTimeBeforeResubmit": "max_idle_before_resubmit",
+    "QueueMaxIdleTime": "queue_max_idle",
+    "PoisonMessageDetectionEnabled": "poison_detection",
+    "PoisonThreshold": "poison_threshold",
+    "SafetyNetHoldTime": "safety_net_hold",
+    "PriorityQueuingEnabled": "priority_queuing",
+}
+ALL_SETTINGS = {**SETTINGS, **TRANSPORT_SETTINGS}  # no column has the same name in both
 _PATHS = frozenset(column for column in SETTINGS.values() if column.endswith("_path"))
 _SIZES = frozenset({"pickup_max_header_bytes", "max_message_bytes"})
 _RATES = frozenset({"pickup_max_messages_per_minute", "replay_max_messages_per_minute"})
@@ -60,7 +80,7 @@ def find(name: str) -> Node:
 
 
 def shown(node: Node) -> dict[str, Value]:
-    """Return every setting under its name: paths or null, sizes as Exchange writes them, rates or "unlimited"."""
+    """Return every setting under its name: paths or null, sizes and times as Exchange writes them, rates or "unlimited"."""
     found: dict[str, Value] = {"Name": node.name}
     for setting, column in SETTINGS.items():
         value = getattr(node, column)
@@ -71,12 +91,17 @@ def shown(node: Node) -> dict[str, Value]:
         elif column in _RATES:
             value = "unlimited" if value is None else value
         found[setting] = value
+    row = TransportSettings.of(node)
+    for setting, column in TRANSPORT_SETTINGS.items():
+        value = getattr(row, column)
+        found[setting] = format_timespan(value) if isinstance(value, timedelta) else value
     return found
 
 
 def parse(setting: str, text: str) -> Value:
     """Read one value as text; `null` or "" empties a path. Raises NODE_SETTING_INVALID."""
-    column = SETTINGS[setting]
+    column = ALL_SETTINGS[setting]
+    model = TransportSettings if setting in TRANSPORT_SETTINGS else Node
     word = text.strip()
     try:
         if column in _PATHS:
@@ -87,10 +112,12 @@ def parse(setting: str, text: str) -> Value:
             return None if word.lower() == "unlimited" else int(word)
         readers: dict[str, Callable[[str], Value]] = {
             "PositiveIntegerField": int,
+            "PositiveSmallIntegerField": int,
+            "DurationField": parse_timespan,
             "FloatField": float,
             "BooleanField": lambda value: BOOLEANS[value.lower()],
         }
-        read = readers.get(Node._meta.get_field(column).get_internal_type(), str)
+        read = readers.get(model._meta.get_field(column).get_internal_type(), str)
         return read(word)
     except (ValueError, KeyError, SizeError) as error:
         text = _("“%(word)s” is not a value of %(setting)s.") % {"word": word, "setting": setting}
@@ -101,10 +128,15 @@ def parse(setting: str, text: str) -> Value:
 def change(node: Node, values: Mapping[str, Value]) -> list[str]:
     """Set columns of a node; return what should be known: files left behind, directories that cannot be used."""
     before = Node.objects.get(pk=node.pk)
+    row = TransportSettings.of(node)
+    ours = values.keys() & set(TRANSPORT_SETTINGS.values())
     for column, value in values.items():
-        setattr(node, column, value)
+        setattr(row if column in ours else node, column, value)
     check(node)
     node.save()
+    if ours:
+        check_transport(row)
+        row.save()
     return announce(before, node)
 
 
@@ -116,18 +148,48 @@ def announce(before: Node | None, node: Node) -> list[str]:
 
 def check(node: Node) -> None:
     """Raise ConfigurationError for values outside their range, equal or relative paths, unusable drop directories."""
-    try:
-        node.full_clean()
-    except ValidationError as error:
-        fields = error.message_dict
-        column, texts = next(iter(fields.items()))
-        named = next((setting for setting, owner in SETTINGS.items() if owner == column), column)
-        raise ConfigurationError(f"{named}: {' '.join(texts)}", code="NODE_SETTING_INVALID") from error
+    _check_ranges(node)
     problem = path_problem(node)
     if problem is not None:
         raise ConfigurationError(problem[1], code="NODE_SETTING_INVALID", rule="PU-65")
     if node.pk:
         check_drop_directories(node)
+
+
+def _check_ranges(row: Node | TransportSettings) -> None:
+    try:
+        row.full_clean()
+    except ValidationError as error:
+        column, texts = next(iter(error.message_dict.items()))
+        named = next((setting for setting, owner in ALL_SETTINGS.items() if owner == column), column)
+        raise ConfigurationError(f"{named}: {' '.join(texts)}", code="NODE_SETTING_INVALID") from error
+
+
+def check_transport(row: TransportSettings) -> None:
+    """Raise ConfigurationError for values outside their range, or retries that outlast the delay notice (QR-31)."""
+    _check_ranges(row)
+    problem = delay_problem(row)
+    if problem is not None:
+        raise ConfigurationError(problem, code="NODE_SETTING_INVALID", rule="QR-31")
+
+
+def delay_problem(row: TransportSettings) -> str | None:
+    """Return why these retries do not go with the delay of notices, None when they do (QR-31)."""
+    delay = NoticeSettings.load().delay_after
+    if row.first_retries_last < delay:
+        return None
+    return _("Further retries take %(time)s in all; a delay is told after %(delay)s, which must be longer.") % {
+        "time": format_timespan(row.first_retries_last),
+        "delay": format_timespan(delay),
+    }
+
+
+def longest_first_retries() -> timedelta:
+    """Return the longest QR-3 × QR-4 of any server, which the delay of notices must exceed (QR-31)."""
+    rows = list(TransportSettings.objects.all())
+    if not rows or Node.objects.filter(transport_settings=None).exists():
+        rows.append(TransportSettings())  # a server without a row has the defaults
+    return max(row.first_retries_last for row in rows)
 
 
 def check_drop_directories(node: Node) -> None:

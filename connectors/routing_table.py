@@ -1,6 +1,7 @@
 """RoutingTable from the database: the frozen snapshot that every routing decision reads.
 
 `load` costs one tiny query while nothing changed (ConfigGeneration); `directory_for` one query a batch.
+A new or changed connector is in the next decision, no process is restarted (DR-12).
 """
 
 from __future__ import annotations

@@ -190,10 +190,7 @@ FCWEB_SYNC = env_str("FCWEB_SYNC", "auto")  # auto, syncfs or fsync
 FCWEB_DROP_ROOTS = env_list("FCWEB_DROP_ROOTS", [])  # absolute drop directories stand below one of these
 FCWEB_INOTIFY = env_bool("FCWEB_INOTIFY", default=True)
 FCWEB_NOTICE_LANGUAGE = env_str("FCWEB_NOTICE_LANGUAGE", LANGUAGE_CODE)
-FCWEB_SAFETY_NET_HOURS = env_int("FCWEB_SAFETY_NET_HOURS", 48, low=0, high=24 * 90)
 FCWEB_TRACKING_DAYS = env_int("FCWEB_TRACKING_DAYS", 30, low=0, high=24_855)  # 0 = no age limit (MTC-6)
-FCWEB_EXPIRE_SUSPENDED = env_bool("FCWEB_EXPIRE_SUSPENDED", default=True)  # QA-7
-FCWEB_PRIORITY_QUEUING = env_bool("FCWEB_PRIORITY_QUEUING", default=False)  # QR-60
 FCWEB_SUBJECT_LOGGING = env_bool("FCWEB_SUBJECT_LOGGING", default=True)
 
 LOGGING = {

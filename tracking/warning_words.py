@@ -1,6 +1,6 @@
 """Warning words: what was odd about a file that was accepted all the same, as a sentence for people.
 
-Rules: PU-34, PU-39, RP-12, RP-15, RP-16, RP-18, RP-20, RP-24, A-9, A-24, UP-6.
+Rules: PU-34, PU-39, RP-12, RP-15, RP-16, RP-18, RP-20, RP-24, A-9, A-24, UP-6, DR-21.
 """
 
 from __future__ import annotations
@@ -24,6 +24,9 @@ _WORDS: dict[str, Promise] = {
         "The length in X-EndOfInjectedXHeaders is not the length of the message: the file was changed or cut."
     ),
     "X_HEADER_REMOVED": gettext_lazy("An envelope field below the ordinary header was removed, not followed."),
+    "TNEF": gettext_lazy(
+        "It holds Outlook’s own format (winmail.dat), which other programs cannot read; it was passed on untouched."
+    ),
     "DUPLICATE": gettext_lazy(
         "The same message was on its way to, or had reached, one of these recipients within seven days."
     ),

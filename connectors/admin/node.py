@@ -11,6 +11,7 @@ from django.utils.translation import gettext_lazy, ngettext
 
 from connectors import configuration, node_configuration, watched
 from connectors.admin.labelled import LabelledAdmin, shown_at
+from connectors.admin.transport_settings import TransportSettingsInline
 from connectors.errors import ConfigurationError
 from connectors.models import Node, SubmitterAddress
 from connectors.size_field import SizeField
@@ -112,7 +113,7 @@ class SubmitterInline(admin.TabularInline):
 @admin.register(Node)
 class NodeAdmin(LabelledAdmin):
     form = NodeForm
-    inlines = (SubmitterInline,)
+    inlines = (TransportSettingsInline, SubmitterInline)
     list_display = ("name", "site", "pickup_directory_path", "replay_directory_path")
 
     def save_model(self, request: HttpRequest, obj: Node, form: Any, change: bool) -> None:

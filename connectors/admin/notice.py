@@ -12,11 +12,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from connectors import node_configuration
 from connectors.admin.labelled import LabelledAdmin
-from connectors.conf import transport_config
 from connectors.mail import notice_markup
 from connectors.mail.notice_markup import MarkupError
+from connectors.mail.timespan import format_timespan
 from connectors.models import NoticeSettings, NoticeText
+from connectors.timespan_field import TimeSpanField
 
 _AUDIENCE_FIELDS = (
     "language",
@@ -51,13 +53,15 @@ class NoticeSettingsForm(forms.ModelForm):
     class Meta:
         model = NoticeSettings
         fields = [name for _title, names in _FIELDSETS for name in names]
+        field_classes = {"delay_after": TimeSpanField}
 
     def clean_delay_after(self) -> Any:
         delay = self.cleaned_data["delay_after"]
-        ladder = transport_config().ladder
-        least = ladder.transient_count * ladder.transient_interval
+        least = node_configuration.longest_first_retries()
         if delay <= least:
-            raise ValidationError(_("Wait longer than the first retries take: more than %(time)s.") % {"time": least})
+            raise ValidationError(
+                _("Wait longer than the first retries take: more than %(time)s.") % {"time": format_timespan(least)}
+            )
         return delay
 
 

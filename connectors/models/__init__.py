@@ -1,4 +1,4 @@
-"""Tables of connectors. Order: node, domain, directory, connector, message, queue, job, source_file, submitter, notice."""
+"""Tables of connectors. Order: node, domain, directory, connector, message, queue, job, source_file, submitter, notice, transport_settings."""
 
 from connectors.models.connector import AddressSpace, ConfigGeneration, Connector, ForeignConnector
 from connectors.models.directory import Contact, DirectoryRecipient, Mailbox, ProxyAddress, proxy_key
@@ -11,9 +11,11 @@ from connectors.models.notice import NoticeSettings, NoticeText
 from connectors.models.queue import IN_TRANSFER, Queue, QueueItem, QueueSample
 from connectors.models.source_file import SourceFile
 from connectors.models.submitter import SubmitterAddress
+from connectors.models.transport_settings import TransportSettings, config_of
 
 AUDITED = (
     Node,
+    TransportSettings,
     SubmitterAddress,
     AcceptedDomain,
     DirectoryRecipient,
@@ -51,5 +53,7 @@ __all__ = [
     "QueueSample",
     "SourceFile",
     "SubmitterAddress",
+    "TransportSettings",
+    "config_of",
     "proxy_key",
 ]

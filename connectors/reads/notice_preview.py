@@ -13,7 +13,7 @@ from connectors.mail import dsn
 from connectors.mail.address import TypedAddress
 from connectors.mail.imcea import ImceaError, encapsulate
 from connectors.mail.xtext import xtext_encode
-from connectors.models import ForeignConnector, NoticeSettings
+from connectors.models import ForeignConnector, NoticeSettings, config_of
 from connectors.notices import Fate, Original
 from connectors.transport.routing import TOO_LARGE_TEXT
 
@@ -50,7 +50,7 @@ def preview(
     domain = routing_table.load(node).default_domain
     manner = notices.manners(NoticeSettings.load(), host=node.fqdn, domain=domain, config=transport_config())[audience]
     sender = f"alice@{domain}" if audience == "internal" else "alice@example.com"
-    original = _original(sender, now)
+    original = _original(sender, now, lasting=config_of(node, transport_config()).expiration)
     notice = notices.compose(
         action,
         original,
@@ -67,7 +67,7 @@ def preview(
     return Preview(subject=notice.subject, text=dsn.text(notice), html=html, raw=dsn.build(notice))
 
 
-def _original(sender: str, now: datetime) -> Original:
+def _original(sender: str, now: datetime, *, lasting: timedelta) -> Original:
     received = now - timedelta(hours=4)
     lines = (
         f"From: <{sender}>",
@@ -84,7 +84,7 @@ def _original(sender: str, now: datetime) -> Original:
         message_id="<sample@example.com>",
         subject="Offer 4711",
         received_at=received,
-        expires_at=received + transport_config().expiration,
+        expires_at=received + lasting,
         helo_domain="",
         envid="",
         header=header,

@@ -16,12 +16,11 @@ from django.utils.translation import ngettext
 
 from connectors import display, queue_rows, trouble
 from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, MessageState, QueueStatus
-from connectors.models import IN_TRANSFER, Connector, Message, Queue, QueueItem, QueueSample
+from connectors.models import IN_TRANSFER, Connector, Message, Queue, QueueItem, QueueSample, TransportSettings
 from connectors.queue_filter import Filter
 
 CAP = 10_000  # counting stops here: "10,000+"
 PAGE = 50
-QUEUE_MAX_IDLE = timedelta(minutes=3)  # QR-14, as in TransportConfig
 _PATIENCE = timedelta(minutes=5)  # a message younger than this is simply on its way
 
 # The literal state lets the partial index item_ready answer; the limit bounds the count.
@@ -142,9 +141,13 @@ def summaries(pk: int | None = None, *, now: datetime | None = None) -> list[Que
         held=set(Connector.objects.filter(is_held=True).values_list("guid", flat=True)),
         moving=_moving(),
         rates=_rates(now),
+        max_idle=dict(TransportSettings.objects.values_list("node", "queue_max_idle")),
     )
     found = [_summary(row, facts) for row in rows]
     return sorted(found, key=lambda queue: (not queue.waiting, queue.name.casefold(), queue.domain))
+
+
+_MAX_IDLE = TransportSettings().queue_max_idle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,6 +158,7 @@ class _Facts:
     held: set[UUID]
     moving: dict[int, int]
     rates: dict[int, tuple[float, float]]
+    max_idle: dict[int, timedelta]  # by node; what nobody changed is missing (QR-14)
 
 
 def _moving() -> dict[int, int]:
@@ -200,7 +204,7 @@ def _summary(row: Queue, facts: _Facts) -> QueueSummary:
         outgoing=outgoing,
         retries=row.retry_count,
         first_retry_at=row.first_retry_at,
-        is_idle=not is_used and (used_at is None or facts.now - used_at > QUEUE_MAX_IDLE),
+        is_idle=not is_used and (used_at is None or facts.now - used_at > facts.max_idle.get(row.node_id, _MAX_IDLE)),
         oldest_at=min(moments, default=None),
         error=row.last_error,
         error_sentence=trouble.error_sentence(row.last_error),

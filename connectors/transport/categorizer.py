@@ -19,7 +19,7 @@ from connectors import routing_table
 from connectors.choices import MessageState, RecipientState, ReportDue
 from connectors.conf import transport_config
 from connectors.mail.xtext import xtext_encode
-from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node
+from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node, config_of
 from connectors.transport import limits, queue
 from connectors.transport.limits import EXEMPT_SOURCES
 from connectors.transport.original_size import routing_size
@@ -131,7 +131,7 @@ class _Batch:
         self._table = table
         self._node = node
         self._now = now
-        self._config = transport_config()
+        self._config = config_of(node, transport_config())
         self._single = set(ForeignConnector.objects.filter(one_recipient_per_file=True).values_list("guid", flat=True))
         # (message, next hop, recipient when it needs a copy of its own) -> recipients that share the copy
         self._copies: dict[tuple[int, NextHop, int], list[tuple[int, str]]] = {}

@@ -57,6 +57,10 @@ class Delivery:
         self._swept = False
         self._careful = poison.any_suspects(node)  # suspects of a crash are delivered one at a time (QR-50)
 
+    def use(self, config: TransportConfig) -> None:
+        """Go on with other times and counts (QX-4)."""
+        self._config = config
+
     def _defer(self, now: datetime) -> None:
         """Write the next few hundred DEFER events of each queue that went into Retry (MT-E, MTA-7)."""
         for pk, (queue, trouble, again) in list(self._deferring.items()):

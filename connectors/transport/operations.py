@@ -1,4 +1,4 @@
-"""Operations: what a person does to queued messages, as compare-and-set on rows (QO-1 to QO-14).
+"""Operations: what a person does to queued messages, as compare-and-set on rows (QO-1 to QO-14, RT-32).
 
 Promises: each function works in the caller's transaction on locked rows, says what it did to every object, and is
 idempotent; a worker that holds a copy wins, the wish is kept in `pending` and done by `settle_pending`.

@@ -74,7 +74,7 @@ class _Office:
 def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
     """Settle what is owed for up to a hundred messages; return the number of debts."""
     settings = NoticeSettings.load()
-    delays.run_once(node, settings=settings, now=now)
+    delays.run_once(node, settings=settings, config=config, now=now)
     debts = _owed(node)
     if not debts:
         return 0

@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 from connectors.choices import ItemState, MessageState, RecipientState
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
-from connectors.models import Message, MessageRecipient, Node, QueueItem
+from connectors.models import Message, MessageRecipient, Node, QueueItem, config_of
 from tracking import record
 from tracking.models import TrackedMessage
 
@@ -97,5 +97,5 @@ def _resubmit(node: Node, items: list[QueueItem], *, actor: str, now: datetime) 
     QueueItem.objects.filter(pk__in=keys).update(state=ItemState.REMOVED)
     messages = {item.message_id for item in items}
     # Its time begins anew: what is delivered again a day later must not expire at the first failure.
-    expires = now + transport_config().expiration
+    expires = now + config_of(node, transport_config()).expiration
     Message.objects.filter(pk__in=messages).update(state=MessageState.SUBMITTED, done_at=None, expires_at=expires)

@@ -1,6 +1,7 @@
 """Service: the stages of one node put together, for the daemon and for cron.
 
-Re-reads the node's row now and then, so a changed directory or rate needs no restart (PU-22).
+Re-reads the node and its transport settings now and then, so that a changed directory, rate, interval or count needs no
+restart (PU-22, QX-4).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from connectors import drop_directory, event_log, owner, routing_table, watched
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import Conditions, Event
-from connectors.models import ForeignConnector, Node
+from connectors.models import ForeignConnector, Node, config_of
 from connectors.transport import (
     badmail,
     bell,
@@ -57,7 +58,8 @@ class Service:
 
     def __init__(self, *, config: TransportConfig, token: str, watcher: Watcher | None = None) -> None:
         self.node = routing_table.local_node()
-        self._config = config
+        self._base = config  # as the environment says; the stored settings are put into it
+        self._config = config = config_of(self.node, config)
         self._token = token
         self._watcher = watcher
         self._intakes: dict[str, Intake] = {}
@@ -69,6 +71,7 @@ class Service:
         self._pressed = False
         self._recovered_at: datetime | None = None
         self._queue_upkeep = Upkeep(self.node, config=config)
+        self._sweep = Sweep(self.node, config=config)
         self._collection = Collection(self.node)
         self._boot: Boot | None = None
 
@@ -92,7 +95,7 @@ class Service:
             chosen.append(
                 Stage(
                     name="sweep",
-                    run=Sweep(self.node, config=self._config).run_once,
+                    run=self._run_sweep,
                     every=timedelta(seconds=5),
                     patience=timedelta(seconds=30),
                 )
@@ -105,7 +108,12 @@ class Service:
     def _replay(self, now: datetime) -> int:
         return self._take("replay", replay, now)
 
+    def _run_sweep(self, now: datetime) -> int:
+        self._reload(now)
+        return self._sweep.run_once(now)
+
     def _upkeep(self, now: datetime) -> int:
+        self._reload(now)
         loaded = self._boot.run_once(now) if self._boot is not None else 0
         self._collection.run_once(now)
         return loaded + self._queue_upkeep.run_once(now)
@@ -142,6 +150,7 @@ class Service:
             return 1
 
     def _deliver(self, now: datetime) -> int:
+        self._reload(now)
         return self._delivery.run_once(now)
 
     def _report(self, now: datetime) -> int:
@@ -216,6 +225,12 @@ class Service:
         self._reload_at = now + _RELOAD_EVERY
         fresh = Node.objects.get(pk=self.node.pk)
         settings = _settings(fresh)
+        config = config_of(fresh, self._base)
+        if config != self._config:
+            self._config = config
+            self._intakes.clear()
+            for stage in (self._delivery, self._queue_upkeep, self._sweep):
+                stage.use(config)
         if self._settings is not None and settings != self._settings:
             self._intakes.clear()
             self._checks.clear()

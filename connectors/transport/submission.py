@@ -17,7 +17,7 @@ from email.utils import format_datetime
 from connectors import spool
 from connectors.choices import MessageState, Priority, RecipientState, ReportDue
 from connectors.conf import TransportConfig
-from connectors.mail import replay_format, stamp
+from connectors.mail import replay_format, stamp, tnef
 from connectors.mail.envelope import Envelope, Recipient
 from connectors.mail.imcea import ImceaError, decapsulate
 from connectors.mail.verdict import BadRecipient, Draft
@@ -72,7 +72,7 @@ def from_draft(
     owner_uid: int,
     refusal: Refusal | None = None,
 ) -> Submission:
-    """Stamp a draft: own Received, Message-ID and Date where missing. Rules: HM-2, HM-6, HM-7, HM-13.
+    """Stamp a draft: own Received, Message-ID and Date where missing. Rules: HM-2, HM-6, HM-7, HM-13, DR-21.
 
     `stage` is "Pickup" or "Replay"; `domain` is the default accepted domain.
     """
@@ -81,9 +81,10 @@ def from_draft(
     message_id = draft.message_id or f"<{network_message_id}@{domain}>"
     date = format_datetime(now)
     received = stamp.received_value(stage=stage, host=node.fqdn, queue_id=network_message_id.hex, date=date)
+    content = stamp.stamp(draft, received=received, message_id=message_id, date=date)
     return Submission(
         envelope=envelope,
-        content=stamp.stamp(draft, received=received, message_id=message_id, date=date),
+        content=content,
         network_message_id=network_message_id,
         message_id=message_id,
         subject=draft.subject,
@@ -96,7 +97,7 @@ def from_draft(
         priority=draft.priority,
         has_org_headers=draft.has_org_headers,
         bad_recipients=draft.bad_recipients,
-        warnings=draft.warnings,
+        warnings=(*draft.warnings, "TNEF") if tnef.is_carried_by(content) else draft.warnings,
         refusal=refusal,
     )
 
@@ -273,7 +274,7 @@ def _message_row(
         (MessageState.SUBMITTED if submission.refusal is None else MessageState.ROUTED).value,
         0,
         now,
-        now + config.expires_after(priority),
+        now + config.expires_after(priority, len(submission.content)),
         submission.original_pk,
     )
 

@@ -36,6 +36,10 @@ class Sweep:
         self._orphans_at: datetime | None = None
         self._events_at: datetime | None = None
 
+    def use(self, config: TransportConfig) -> None:
+        """Go on with other times (QX-4)."""
+        self._config = config
+
     def run_once(self, now: datetime) -> int:
         """Delete one batch of each kind; return how many things were deleted."""
         swept = spool.empty_trash(self._config.spool_dir, limit=_BATCH)

@@ -1,6 +1,7 @@
 """Upkeep: what time alone does to queues: samples for rates, idle resubmission, expiry in Submission, idle removal.
 
 Every function is bounded and safe to call again; `run_once` is called every five seconds (QU-13).
+Rules: RT-31, RT-51, QR-11, QR-14, QR-28 to QR-30.
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ class Upkeep:
         self._last_item = 0
         self._is_busy = False  # a batch was full: the next one need not wait
         self._resubmitted: set[tuple[int, datetime]] = set()  # idle resubmissions that are complete
+
+    def use(self, config: TransportConfig) -> None:
+        """Go on with other times (QX-4)."""
+        self._config = config
 
     def run_once(self, now: datetime) -> int:
         """Do what is due; return the number of messages that were moved or expired."""

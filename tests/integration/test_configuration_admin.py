@@ -211,8 +211,8 @@ def test_actions_test_and_create_the_directory(browser, site):
     assert "A test file was written, renamed and deleted." in act("test_directory")
 
 
-@pytest.mark.rule("FC-E12")
 class TestPermission:
+    @pytest.mark.rule("FC-E12")
     def test_only_people_with_the_permission_change_connectors(self, site, client):
         desk = get_user_model().objects.create_user("desk", password="x" * 12, is_staff=True)
         client.force_login(desk)
@@ -278,7 +278,8 @@ class TestNode:
         columns = ("name", "fqdn", "site", "pickup_directory_path", "replay_directory_path", "pickup_max_recipients")
         data = {column: getattr(node, column) for column in columns}
         data |= {"pickup_max_header_bytes": "64KB", "max_message_bytes": "10MB", "max_recipients": 5000}
-        forms = {f"submitter_addresses-{name}_FORMS": 0 for name in ("TOTAL", "INITIAL")}
+        inlines = ("submitter_addresses", "transport_settings")
+        forms = {f"{inline}-{name}_FORMS": 0 for inline in inlines for name in ("TOTAL", "INITIAL")}
         return data | forms | {"settle_seconds": 2, "write_bad_txt": "on"} | changes
 
     @pytest.mark.rule("PU-22", "UP-12")

@@ -17,6 +17,7 @@ from django.utils import timezone
 from connectors import first_start
 from connectors.admin import notice as notice_admin
 from connectors.choices import MessageState
+from connectors.conf import transport_config
 from connectors.models import (
     DirectoryRecipient,
     ForeignConnector,
@@ -218,7 +219,9 @@ def test_looking_for_delays_is_one_indexed_query(site, pickup, transport):
     transport(start + timedelta(hours=5))
 
     with CaptureQueriesContext(connection) as queries:
-        delays.run_once(site.node, settings=NoticeSettings.load(), now=start + timedelta(hours=6))
+        delays.run_once(
+            site.node, settings=NoticeSettings.load(), config=transport_config(), now=start + timedelta(hours=6)
+        )
 
     looked = [q["sql"] for q in queries if "connectors_message" in q["sql"]]
     assert len(looked) == 1
@@ -234,7 +237,9 @@ def test_a_delay_that_became_a_failure_is_told_as_the_failure(site, pickup, tran
     pickup("m.eml", FAX)
     start = timezone.now()
     transport(start)
-    delays.run_once(site.node, settings=NoticeSettings.load(), now=start + timedelta(hours=5))
+    delays.run_once(
+        site.node, settings=NoticeSettings.load(), config=transport_config(), now=start + timedelta(hours=5)
+    )
     assert MessageRecipient.objects.get().report_due == "delayed"
 
     transport(start + timedelta(days=3))

@@ -38,7 +38,7 @@ def state_of(item):
     return item.state, item.pending
 
 
-@pytest.mark.rule("QO-2", "QO-14", "QU-6")
+@pytest.mark.rule("QO-2", "QO-14", "QU-6", "RT-30", "RT-32")
 @pytest.mark.parametrize(
     ("verb", "before", "after"),
     [
@@ -219,7 +219,7 @@ def test_an_export_directory_must_exist(site, directory):
     assert caught.value.code == "EXPORT_DIRECTORY"
 
 
-@pytest.mark.rule("QU-2", "QA-6")
+@pytest.mark.rule("QU-2", "QA-6", "RT-30", "RT-32")
 @pytest.mark.parametrize(
     ("verb", "before", "retry_in", "after"),
     [
@@ -280,7 +280,7 @@ def test_a_suspended_submission_queue_stops_the_categorizer(site, pickup, transp
     assert Message.objects.get().state == MessageState.DONE
 
 
-@pytest.mark.rule("MT-J", "QO-7", "QR-29")
+@pytest.mark.rule("MT-J", "QO-7", "QR-29", "RT-32", "RT-51")
 def test_retry_with_resubmit_routes_again_and_keeps_id_and_expiry(site, transport):
     queue = fax_queue(site, status=QueueStatus.RETRY, retry_count=3, next_retry_at=NOW + timedelta(hours=1))
     item = queued(site, queue, now=NOW, with_file=True)

@@ -9,7 +9,7 @@ from django.utils import timezone
 from connectors import choices
 from connectors.choices import ItemState, MessageState, Priority, QueueStatus, RecipientState, Verb
 from connectors.conf import TransportConfig, transport_config
-from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample
+from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample, TransportSettings
 from connectors.transport import jobs, poison, queue_operations
 from connectors.transport import queue as queues
 from connectors.transport.boot import Boot
@@ -44,7 +44,7 @@ def test_samples_count_what_came_and_what_left(site):
     assert not QueueSample.objects.exists()
 
 
-@pytest.mark.rule("QR-28", "QR-11", "QO-7", "MT-J")
+@pytest.mark.rule("QR-28", "QR-11", "QO-7", "MT-J", "RT-51")
 def test_a_queue_long_in_retry_is_routed_again_and_keeps_its_place(site, transport):
     start = NOW - timedelta(hours=13)
     due = NOW + timedelta(minutes=7)
@@ -191,10 +191,11 @@ def test_priorities_count_only_when_switched_on(site):
         1,
         1,
     )
-    assert (on.expires_after(2), on.expires_after(1)) == (timedelta(hours=8), timedelta(days=2))
+    assert (on.expires_after(2, 9), on.expires_after(1, 9)) == (timedelta(hours=8), timedelta(days=2))
+    assert on.expires_after(2, 250 * 1024 + 1) == timedelta(days=2)
 
 
-@pytest.mark.rule("QR-14", "QA-6")
+@pytest.mark.rule("QR-14", "QA-6", "RT-31")
 def test_an_idle_queue_goes_and_a_suspended_one_stays(site):
     idle = {"last_success_at": NOW - timedelta(minutes=4), "last_retry_at": NOW - timedelta(minutes=4)}
     queue = fax_queue(site, **idle)
@@ -224,10 +225,8 @@ def test_a_queue_in_retry_that_was_emptied_is_ready(site):
 
 @pytest.mark.rule("QR-60")
 @pytest.mark.parametrize(("switched_on", "hours"), [(True, 8), (False, 48)])
-def test_a_high_message_expires_sooner_only_with_priority_queuing(
-    site, pickup, transport, settings, switched_on, hours
-):
-    settings.FCWEB_PRIORITY_QUEUING = switched_on
+def test_a_high_message_expires_sooner_only_with_priority_queuing(site, pickup, transport, switched_on, hours):
+    TransportSettings.objects.create(node=site.node, priority_queuing=switched_on)
     pickup("a.eml", b"From: alice@fcweb.test\r\nTo: IMCEAFAX-1@fcweb.test\r\nX-Priority: 1\r\n\r\nBody\r\n")
 
     transport(NOW)

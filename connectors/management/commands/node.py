@@ -1,4 +1,4 @@
-"""`manage.py node get|set`: the settings of a server (file-interfaces 0, PU-22)."""
+"""`manage.py node get|set`: the settings of a server (file-interfaces 0, PU-22, QX-4)."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         get = verbs.add_parser("get")
-        change = verbs.add_parser("set", help="change what is named; a path may be null, a rate unlimited")
-        for setting in node_configuration.SETTINGS:
+        change = verbs.add_parser(
+            "set", help="change what is named; a path may be null, a rate unlimited, a time is [d.]hh:mm:ss"
+        )
+        for setting in node_configuration.ALL_SETTINGS:
             change.add_argument(f"--{node_configuration.option_of(setting)}", dest=setting, metavar="VALUE")
         for verb in (get, change):
             verb.add_argument("name", nargs="?")
@@ -39,7 +41,7 @@ class Command(BaseCommand):
     def _set(self, node: Node, options: dict[str, Any]) -> None:
         values = {
             column: node_configuration.parse(setting, options[setting])
-            for setting, column in node_configuration.SETTINGS.items()
+            for setting, column in node_configuration.ALL_SETTINGS.items()
             if options[setting] is not None
         }
         for text in node_configuration.change(node, values):

@@ -13,6 +13,7 @@ from django.utils import timezone
 from connectors import owner, routing_table
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
+from connectors.models import config_of
 from connectors.transport import orphans, rebuild
 
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
             return
         if owner.any_alive(config.run_dir):
             raise CommandError("TRANSPORT_RUNNING: stop the transport first; what it is writing now looks lost.")
-        result = rebuild.run(node, config=config, now=timezone.now())
+        result = rebuild.run(node, config=config_of(node, config), now=timezone.now())
         text = f"{result.submitted} messages are sent again, {result.finished} were finished before."
         if result.unreadable:
             text += f" {len(result.unreadable)} files cannot be read: {', '.join(result.unreadable)}"
