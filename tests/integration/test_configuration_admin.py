@@ -16,9 +16,11 @@ from connectors.models import (
     Node,
     QueueItem,
 )
+from connectors.urls import urlpatterns as connector_pages
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
+OPEN_PAGES = ["overview", "needs"]  # each part of them asks for its own permission
 FAX = b"From: alice@fcweb.test\r\nTo: IMCEAFAX-5551234@fcweb.test\r\nSubject: Offer\r\n\r\nBody\r\n"
 
 
@@ -232,6 +234,27 @@ class TestPermission:
         client.post(url, {"action": "create_directory", "_selected_action": [fax().pk]})
 
         assert not site.drop.exists()
+
+    @pytest.mark.parametrize(
+        ("name", "args"),
+        [(page.name, [1] * len(page.pattern.converters)) for page in connector_pages if page.name not in OPEN_PAGES],
+    )
+    def test_no_page_opens_without_its_permission(self, site, client, name, args):
+        client.force_login(get_user_model().objects.create_user("stranger", password="x" * 12))
+
+        statuses = {client.get(reverse(name, args=args)).status_code, client.post(reverse(name, args=args)).status_code}
+
+        assert 403 in statuses
+        assert statuses <= {403, 405}
+
+    @pytest.mark.parametrize("name", OPEN_PAGES)
+    def test_pages_open_to_all_tell_a_stranger_of_no_connector(self, site, browser, name):
+        site.drop.rmdir()
+        assert str(site.drop) in browser.get(reverse(name)).content.decode()
+
+        browser.force_login(get_user_model().objects.create_user("stranger", password="x" * 12))
+
+        assert str(site.drop) not in browser.get(reverse(name)).content.decode()
 
 
 class TestAudit:
