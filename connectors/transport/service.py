@@ -74,6 +74,7 @@ class Service:
         self._sweep = Sweep(self.node, config=config)
         self._collection = Collection(self.node)
         self._boot: Boot | None = None
+        self._delivers = False
 
     def stages(self, names: Iterable[str] = STAGES) -> list[Stage]:
         """Return the named stages in the order a message meets them; recovery first, sweeping last."""
@@ -89,9 +90,10 @@ class Service:
             "upkeep": Stage(name="upkeep", run=self._upkeep, every=upkeep.INTERVAL),
         }
         chosen = [every[name] for name in STAGES if name in wanted]
-        if self._watcher is not None and "deliver" in wanted:
+        self._delivers = "deliver" in wanted
+        if self._watcher is not None and self._delivers:
             self._watcher.watch_bell(bell.folder(self._config.run_dir))
-        if "deliver" in wanted:
+        if self._delivers:
             chosen.append(
                 Stage(
                     name="sweep",
@@ -237,7 +239,7 @@ class Service:
             self._delivery = Delivery(fresh, config=self._config, token=self._token)
         self.node = fresh
         self._settings = settings
-        if self._watcher is not None:
+        if self._watcher is not None and self._delivers:
             self._watcher.watch_drops(_drop_directories(fresh))
 
     def _under_pressure(self, now: datetime) -> bool:

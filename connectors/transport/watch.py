@@ -42,13 +42,17 @@ class Watcher:
             self._closed[descriptor] = closed
 
     def drain(self) -> bool:
-        """Take over what has happened; tell whether anything did."""
-        events = self._inotify.read(timeout=0)
-        for event in events:
+        """Take over what has happened; tell whether anything did that is not our own doing."""
+        woken = False
+        for event in self._inotify.read(timeout=0):
             closed = self._closed.get(event.wd)
-            if closed is not None and event.name:
-                closed.add(event.name)
-        return bool(events)
+            if closed is None:
+                woken = woken or not event.name.startswith(".")  # our temp files, renamed when they are published
+            else:
+                woken = True
+                if event.name:
+                    closed.add(event.name)
+        return woken
 
     def wait(self, seconds: float) -> None:
         """Sleep until something happens or the time is up; what happened is kept for `drain`."""
