@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from pathlib import Path
 
@@ -65,10 +66,14 @@ def replay(site):
     return lambda name, content: _drop(Path(site.node.replay_directory_path), name, content)
 
 
+_seconds = itertools.count()
+
+
 def _drop(directory, name, content):
     path = directory / name
     path.write_bytes(content)
-    os.utime(path, (1_700_000_000, 1_700_000_000))  # long settled, whatever clock a test moves
+    moment = 1_700_000_000 + next(_seconds)  # long settled, whatever clock a test moves; no two files alike
+    os.utime(path, (moment, moment))
     return path
 
 

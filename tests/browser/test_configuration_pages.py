@@ -5,12 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.browser.test_in_chromium import browser, page, served, sign_in  # noqa: F401 (fixtures)
-
 FAX = "From: alice@fcweb.test\nTo: IMCEAFAX-5551234@fcweb.test, nobody@fcweb.test\nSubject: Try\n\nBody\n"
 
 
-def shoot(page, name):  # noqa: F811
+def shoot(page, name):
     """Keep a picture where FCWEB_SHOTS says, for people to look at."""
     if folder := os.environ.get("FCWEB_SHOTS"):
         page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
@@ -18,7 +16,7 @@ def shoot(page, name):  # noqa: F811
 
 @pytest.mark.browser
 @pytest.mark.rule("RT-24", "DR-14")
-def test_a_message_file_is_tried_on_the_page(served, page):  # noqa: F811
+def test_a_message_file_is_tried_on_the_page(served, page, sign_in):
     import axe_playwright_python
 
     address, data, password = served
@@ -44,7 +42,7 @@ def test_a_message_file_is_tried_on_the_page(served, page):  # noqa: F811
 
 @pytest.mark.browser
 @pytest.mark.rule("RT-52")
-def test_disabling_a_connector_with_waiting_mail_asks_first(served, page):  # noqa: F811
+def test_disabling_a_connector_with_waiting_mail_asks_first(served, page, sign_in):
     address, data, password = served
     sign_in(page, address, password)
     drop = data / "drop" / "Fax"

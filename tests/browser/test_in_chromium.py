@@ -41,7 +41,7 @@ def test_a_new_connectors_file_arrives_live_and_is_found_again(served, page, sig
     temp.write_bytes(f"From: alice@fcweb.test\nTo: IMCEA{kind}-5551234@fcweb.test\nSubject: {subject}\n\nB\n".encode())
     temp.rename(temp.with_suffix(".eml"))
 
-    page.wait_for_selector(f"#rows tr:has-text('SEND'):has-text('{subject}')", timeout=2000)
+    page.wait_for_selector(f"#rows tr:has-text('SEND'):has-text('{subject}')", timeout=20_000)
     assert len(list((data / "drop" / name).glob("*.eml"))) == 1
     page.goto(f"{address}/tracking/?subject={subject}")
     page.click(f"a:has-text('{subject}') >> nth=0")

@@ -113,6 +113,10 @@ def test_first_paint_is_quick(filled, signed_in):
     page = signed_in()
     page.goto(f"{filled.address}/")
     page.goto(f"{filled.address}/")
-    page.wait_for_function("performance.getEntriesByName('first-contentful-paint').length")
-    painted = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    entries = "performance.getEntriesByName('first-contentful-paint')"
+    for _attempt in range(100):
+        if page.evaluate(f"{entries}.length"):
+            break
+        page.wait_for_timeout(50)
+    painted = page.evaluate(f"{entries}[0].startTime")
     assert painted < 1500  # 300 ms on a quiet machine; the bound allows for a busy one
