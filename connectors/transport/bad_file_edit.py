@@ -58,7 +58,9 @@ class Editable:
 
 
 def read(row: SourceFile) -> Editable:
-    """Return a bad file for editing; raise FcwebError when it is gone, too large or has no header to edit."""
+    """Return a bad file for editing; raise FcwebError when it is handed in already, gone, too large or has no header to edit."""
+    if row.state != FileState.BAD:
+        raise FcwebError(_("This file was resubmitted already."), code="BAD_FILE_TAKEN")
     badmail.must_be_there(row)
     with open(os.open(Path(row.directory) / row.bad_name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
         data = file.read(LONGEST + 1)
