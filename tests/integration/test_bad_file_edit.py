@@ -23,7 +23,7 @@ from connectors.transport import bad_file_edit, badmail
 
 pytestmark = pytest.mark.django_db(transaction=True)
 HEAD = b"From: alice@fcweb.test\r\nTo: IMCEAFAX-5551234@fcweb.test\n"
-BAD = HEAD + b"Subject: Offer\r\nDear Bob\r\n\r\nna\xefve \x00? no\r\nlast \xe9\x0c line".replace(b"\x00", b"\x01")
+BAD = HEAD + b"Subject: Offer\r\nDear Bob\r\n\r\nna\xefve \x01? no\r\nlast \xe9\x0c line"
 GOOD = BAD.replace(b"Dear Bob\r\n", b"")
 
 
