@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from django.urls import path
 
-from connectors.views import bad_files, connectors, message_parts, needs, notices, operations, overview, queues, route
+from connectors.views import (
+    bad_file_edit,
+    bad_files,
+    connectors,
+    message_parts,
+    needs,
+    notices,
+    operations,
+    overview,
+    queues,
+    route,
+)
 
 urlpatterns = [
     path("", overview.overview, name="overview"),
@@ -21,6 +32,9 @@ urlpatterns = [
     path("bad-files/<int:pk>/", bad_files.bad_file, name="bad-file"),
     path("bad-files/<int:pk>/resubmit/", bad_files.resubmit, name="bad-file-resubmit"),
     path("bad-files/<int:pk>/split/", bad_files.split, name="bad-file-split"),
+    path("bad-files/<int:pk>/edit/", bad_file_edit.edit, name="bad-file-edit"),
+    path("bad-files/<int:pk>/check/", bad_file_edit.check, name="bad-file-check"),
+    path("bad-files/<int:pk>/resubmit-changed/", bad_file_edit.resubmit_changed, name="bad-file-resubmit-changed"),
     path("connectors/", connectors.connectors, name="connectors-list"),
     path("message/<int:tracked>/delivery/", message_parts.delivery, name="message-delivery"),
     path("message/<int:tracked>/content/", message_parts.content, name="message-content"),

@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -149,11 +149,11 @@ def resubmit(row: SourceFile, *, by: str, now: datetime) -> str:
     gone, OSError when it cannot be renamed; it then stays on the list.
     """
     folder = Path(row.directory)
-    _must_be_there(row)
+    must_be_there(row)
     name = row.name if row.name[-4:].lower() == ".eml" else row.name[:-4] + ".eml"
     target = free_name(folder, name, ".eml", now)
     with transaction.atomic():
-        _take_off(row, by=by, into=[target], now=now)
+        take_off(row, by=by, into=[target], now=now)
         disk.rename_new(folder / row.bad_name, folder / target)  # last: an error takes the row back
     _forget(row, now=now)
     return target
@@ -165,7 +165,7 @@ def split(row: SourceFile, *, by: str, now: datetime) -> list[str]:
     The parts hold every byte. They are durable under hidden names before any is handed in. Raises like `resubmit`.
     """
     folder = Path(row.directory)
-    _must_be_there(row)
+    must_be_there(row)
     with open(os.open(folder / row.bad_name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
         parts = replay_format.split_export(file.read())
     if len(parts) < 2:
@@ -175,7 +175,7 @@ def split(row: SourceFile, *, by: str, now: datetime) -> list[str]:
     try:
         disk.write_batch(folder, [(name, [part]) for name, part in zip(hidden, parts, strict=True)], mode="fsync")
         with transaction.atomic():
-            _take_off(row, by=by, into=targets, now=now)
+            take_off(row, by=by, into=targets, now=now)
     except BaseException:
         disk.unlink_all([folder / name for name in hidden])
         raise
@@ -203,11 +203,12 @@ def forget_moved(node: Node, *, now: datetime) -> int:
         keys = [row.pk for row in gone]
         SourceFile.objects.filter(pk__in=keys, state=FileState.BAD).update(state=FileState.GONE, settled_at=now)
         for row in {row.directory: row for row in gone}.values():
-            _clear_events(row.directory, now=now)
+            clear_events(row.directory, now=now)
     return len(gone)
 
 
-def _must_be_there(row: SourceFile) -> None:
+def must_be_there(row: SourceFile) -> None:
+    """Raise FcwebError when a bad file has left its directory."""
     if not os.path.lexists(Path(row.directory) / row.bad_name):
         raise FcwebError(
             _("The file %(name)s is no longer in %(directory)s.") % {"name": row.bad_name, "directory": row.directory},
@@ -215,8 +216,10 @@ def _must_be_there(row: SourceFile) -> None:
         )
 
 
-def _take_off(row: SourceFile, *, by: str, into: Sequence[str], now: datetime) -> None:
-    """Mark a bad file as handed in again, once, and say by whom in the audit trail."""
+def take_off(
+    row: SourceFile, *, by: str, into: Sequence[str], now: datetime, facts: Mapping[str, str] | None = None
+) -> None:
+    """Mark a bad file as handed in again, once, and say by whom, and further facts, in the audit trail."""
     changed = SourceFile.objects.filter(pk=row.pk, state=FileState.BAD).update(
         state=FileState.RESUBMITTED, settled_at=now
     )
@@ -227,17 +230,17 @@ def _take_off(row: SourceFile, *, by: str, into: Sequence[str], now: datetime) -
         force_log=True,
         action=LogEntry.Action.UPDATE,
         changes={"state": [FileState.BAD.value, FileState.RESUBMITTED.value]},
-        additional_data={"by": by, "into": list(into)},
+        additional_data={"by": by, "into": list(into), **(facts or {})},
     )
 
 
 def _forget(row: SourceFile, *, now: datetime) -> None:
     """Remove what was written about a file, and close the conditions it kept open."""
     disk.unlink_all([Path(row.directory) / f"{row.bad_name}.txt"])
-    _clear_events(row.directory, now=now)
+    clear_events(row.directory, now=now)
 
 
-def _clear_events(directory: str, *, now: datetime) -> None:
+def clear_events(directory: str, *, now: datetime) -> None:
     """Close 9010 when no bad file is left in a directory, 10004 when no poison file is (PU-57, EV-2, EV-3)."""
     left = SourceFile.objects.filter(directory=directory, state=FileState.BAD)
     if not left.exists():

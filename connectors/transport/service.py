@@ -21,6 +21,7 @@ from connectors.errors import FcwebError
 from connectors.event_log import Conditions, Event
 from connectors.models import ForeignConnector, Node, config_of
 from connectors.transport import (
+    bad_file_edit,
     badmail,
     bell,
     categorizer,
@@ -264,6 +265,7 @@ class Service:
             door = intake.door
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
         badmail.forget_moved(self.node, now=now)
+        bad_file_edit.finish(self.node, now=now)
         recovered = self._delivery.recover(now)
         owner.forget_dead(self._config.run_dir)
         return recovered
