@@ -30,7 +30,7 @@ from connectors.transport.file_names import free_name
 
 WHOLE = 256 * 1024  # bytes of a file that is edited whole; of a larger one the header alone
 LONGEST = 32 * 1024 * 1024  # bytes of a file that is edited at all
-_LOOK_BACK = timedelta(days=7)  # how old a commit may be whose rename is made up for
+_LOOK_BACK = timedelta(days=1)  # how old a commit may be whose rename is made up for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -50,6 +50,7 @@ STAGES = ("pickup", "replay", "categorize", "deliver", "report", "jobs", "upkeep
 # Two processes share the work of a node on two cores: one takes files, the other routes, delivers and reports.
 HALVES = {"intake": STAGES[:2], "delivery": STAGES[2:]}
 _RECOVER_EVERY = timedelta(seconds=30)
+_EDITS_EVERY = timedelta(minutes=10)  # it reads the audit trail of a day
 _RELOAD_EVERY = timedelta(seconds=5)
 _PRESSURE_EVERY = timedelta(seconds=2)  # QR-53
 
@@ -71,6 +72,7 @@ class Service:
         self._pressure_at: datetime | None = None
         self._pressed = False
         self._recovered_at: datetime | None = None
+        self._edits_at: datetime | None = None
         self._queue_upkeep = Upkeep(self.node, config=config)
         self._sweep = Sweep(self.node, config=config)
         self._collection = Collection(self.node)
@@ -265,7 +267,9 @@ class Service:
             door = intake.door
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
         badmail.forget_moved(self.node, now=now)
-        bad_file_edit.finish(self.node, now=now)
+        if self._edits_at is None or now >= self._edits_at:
+            self._edits_at = now + _EDITS_EVERY
+            bad_file_edit.finish(self.node, now=now)
         recovered = self._delivery.recover(now)
         owner.forget_dead(self._config.run_dir)
         return recovered
