@@ -17,7 +17,3 @@ class FcwebError(Exception):
 
 class ConfigurationError(FcwebError):
     """A configuration that cannot be saved or resolved. Rules: FC-E1 to FC-E12."""
-
-
-class DirectoryError(FcwebError):
-    """A Pickup, Replay or Drop directory that cannot be used; says what is missing and the exact cure."""

@@ -21,7 +21,7 @@ from connectors import notice_codes
 from connectors.choices import Audience
 from connectors.conf import TransportConfig
 from connectors.mail import dsn, notice_markup
-from connectors.mail.header import Field, HeaderError, decode_text, split
+from connectors.mail.header import Field, decode_text
 from connectors.mail.imcea import ImceaError, decapsulate
 from connectors.mail.xtext import xtext_decode
 from connectors.models import NoticeSettings, NoticeText
@@ -122,14 +122,6 @@ def custom_texts() -> dict[tuple[str, str, str], str]:
     """Return the administrator's texts by language, audience and code (DSN-52)."""
     rows = NoticeText.objects.values_list("language", "audience", "code", "text")
     return {(language, audience, code): text for language, audience, code, text in rows}
-
-
-def fields_of(header: bytes) -> tuple[Field, ...]:
-    """Return the fields of a header; () when it cannot be read."""
-    try:
-        return split(header).fields
-    except HeaderError:
-        return ()
 
 
 def language_for(fields: Sequence[Field], manner: Manner, mailbox: str) -> str:

@@ -6,12 +6,6 @@ from django.http import HttpRequest
 from django_htmx.middleware import HtmxDetails
 
 
-class HtmxHttpRequest(HttpRequest):
-    """HttpRequest behind HtmxMiddleware."""
-
-    htmx: HtmxDetails
-
-
 def wants_partial(request: HttpRequest) -> bool:
     """Tell whether only the inner part of the page is asked for (htmx, and not a boosted navigation)."""
     htmx: HtmxDetails | None = getattr(request, "htmx", None)
