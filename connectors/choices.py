@@ -15,10 +15,19 @@ class DomainKind(models.TextChoices):
 
 
 class DirectoryKind(models.TextChoices):
-    """What a directory recipient is (RT-3, RT-4)."""
+    """What a directory recipient is (RT-3, RT-4, MT-K)."""
 
     MAILBOX = "mailbox", _("Mailbox")
     CONTACT = "contact", _("Contact")
+    GROUP = "group", _("Group")
+
+
+class GroupReports(models.TextChoices):
+    """Who hears of what becomes of a group's members (DSN-11)."""
+
+    ORIGINATOR = "originator", _("the sender")
+    MANAGER = "manager", _("the group’s manager, of failures")
+    NOBODY = "nobody", _("nobody")
 
 
 class SourceKind(models.TextChoices):
@@ -57,6 +66,7 @@ class RecipientState(models.TextChoices):
     FAILING = "failing", _("failed, notice due")  # not final: `reports` settles it (DSN precedes FAIL)
     DELIVERED = "delivered", _("delivered")  # foreign connector: handed to the gateway (FC-20)
     FAILED = "failed", _("failed")
+    EXPANDED = "expanded", _("replaced by the group’s members")  # a group; its members are recipients of their own
 
 
 class ReportDue(models.TextChoices):
@@ -66,6 +76,7 @@ class ReportDue(models.TextChoices):
     RELAYED = "relayed", _("relay notice due")  # DSN-4, asked for by the connector (DR-34)
     DELIVERED = "delivered", _("delivery notice due")  # DSN-3, asked for by the sender
     DELAYED = "delayed", _("delay notice due")  # DSN-2; the recipient keeps waiting
+    EXPANDED = "expanded", _("expansion notice due")  # DSN-5, asked for by the sender
 
 
 class Audience(models.TextChoices):

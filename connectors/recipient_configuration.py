@@ -1,18 +1,18 @@
-"""Recipient configuration: mailboxes and contacts with their proxy addresses, for command and admin (RT-2 to RT-4).
+"""Recipient configuration: mailboxes, contacts and groups with their proxy addresses, for command and admin.
 
 Promises: one transaction a change; the primary SMTP address is always among the proxies; a look-up finds one
-recipient unless rows were imported otherwise (RT-8).
+recipient unless rows were imported otherwise (RT-8). Rules: RT-2 to RT-4, MT-K, DSN-11.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from connectors.choices import DirectoryKind
+from connectors.choices import DirectoryKind, GroupReports
 from connectors.configuration import ListChange
 from connectors.errors import ConfigurationError
 from connectors.mail.address import AddressSyntaxError, TypedAddress, is_valid_smtp, parse_typed
@@ -44,13 +44,19 @@ def read(text: str) -> TypedAddress:
 
 def shown(recipient: DirectoryRecipient) -> dict[str, object]:
     """Return a recipient as `recipient list --json` prints it."""
-    return {
+    found: dict[str, object] = {
         "Kind": recipient.kind,
         "Name": recipient.name,
         "PrimarySmtpAddress": recipient.primary_address,
         "ExternalAddress": recipient.external_address or None,
         "ProxyAddresses": sorted(str(proxy) for proxy in recipient.proxies.all()),
     }
+    if recipient.kind == DirectoryKind.GROUP:
+        found["Members"] = [member.primary_address for member in recipient.members.order_by("primary_address")]
+        found["ManagedBy"] = recipient.manager.primary_address if recipient.manager is not None else None
+        found["ReportToOriginatorEnabled"] = recipient.reports_to == GroupReports.ORIGINATOR
+        found["ReportToManagerEnabled"] = recipient.reports_to == GroupReports.MANAGER
+    return found
 
 
 def check_primary(text: str) -> str:
@@ -71,21 +77,62 @@ def check_free(address: TypedAddress, *, besides: int | None = None) -> None:
 
 
 def check_external(kind: str, text: str) -> str:
-    """Return an external address with its type; a contact has one, a mailbox has none (RT-3)."""
-    if kind == DirectoryKind.MAILBOX:
+    """Return an external address with its type; a contact has one, nobody else (RT-3)."""
+    if kind != DirectoryKind.CONTACT:
         if text:
-            raise ConfigurationError(_("A mailbox has no external address."), code="EXTERNAL_ADDRESS_INVALID")
+            raise ConfigurationError(_("Only a contact has an external address."), code="EXTERNAL_ADDRESS_INVALID")
         return ""
     if not text:
         raise ConfigurationError(_("A contact needs an external address."), code="EXTERNAL_ADDRESS_REQUIRED")
     return str(read(text))
 
 
+def check_reports(reports_to: str, manager: DirectoryRecipient | None) -> None:
+    """Raise MANAGER_REQUIRED for a group that reports to a manager it does not have (DSN-11)."""
+    if reports_to == GroupReports.MANAGER and manager is None:
+        raise ConfigurationError(_("Name the manager the notices go to."), code="MANAGER_REQUIRED", rule="DSN-11")
+
+
+def check_members(group: DirectoryRecipient, members: Collection[DirectoryRecipient]) -> None:
+    """Raise MEMBER_INVALID for a group that would be its own member; wider circles are harmless (`expansion`)."""
+    if group in members:
+        raise ConfigurationError(_("A group cannot be a member of itself."), code="MEMBER_INVALID")
+
+
+@transaction.atomic
+def change_group(
+    group: DirectoryRecipient,
+    *,
+    members: ListChange | None = None,
+    reports_to: str | None = None,
+    manager: str | None = None,
+) -> None:
+    """Change who is in a group and who hears of its members; "" takes the manager away. Raises NOT_A_GROUP."""
+    if group.kind != DirectoryKind.GROUP:
+        text = _("“%(name)s” is not a group.") % {"name": group.name}
+        raise ConfigurationError(text, code="NOT_A_GROUP")
+    if manager is not None:
+        group.manager = find(manager) if manager else None
+    if reports_to is not None:
+        group.reports_to = reports_to
+    check_reports(group.reports_to, group.manager)
+    group.save()
+    if members:
+        added = [find(address) for address in (*members.replace, *members.add)]
+        check_members(group, added)
+        if members.replace:
+            group.members.set(added)
+        else:
+            group.members.add(*added)
+        group.members.remove(*(find(address) for address in members.remove))
+    ConfigGeneration.bump()
+
+
 @transaction.atomic
 def add(
     kind: str, primary: str, *, name: str = "", external: str = "", proxies: Iterable[str] = ()
 ) -> DirectoryRecipient:
-    """Make a mailbox or a contact."""
+    """Make a mailbox, a contact or an empty group."""
     address = check_primary(primary)
     recipient = DirectoryRecipient(
         kind=kind,
@@ -163,6 +210,6 @@ def announce(recipient: DirectoryRecipient) -> None:
 
 @transaction.atomic
 def remove(recipient: DirectoryRecipient) -> None:
-    """Delete a mailbox or contact with its proxies; the mail of a mailbox stays on disk."""
+    """Delete a recipient with its proxies; groups lose it as member and manager, the mail of a mailbox stays on disk."""
     recipient.delete()
     ConfigGeneration.bump()

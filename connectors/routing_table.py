@@ -7,16 +7,24 @@ A new or changed connector is in the next decision, no process is restarted (DR-
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from threading import Lock
 
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from connectors.choices import DirectoryKind
 from connectors.errors import ConfigurationError
 from connectors.mail.address import TypedAddress, normalize_domain
 from connectors.mail.address_space import AddressSpace
-from connectors.models import AcceptedDomain, ConfigGeneration, ForeignConnector, Node, ProxyAddress
+from connectors.models import (
+    AcceptedDomain,
+    ConfigGeneration,
+    DirectoryRecipient,
+    ForeignConnector,
+    Node,
+    ProxyAddress,
+)
 from connectors.transport import routing
 
 _CHUNK = 500
@@ -93,7 +101,10 @@ def _entry(connector: ForeignConnector, node: Node) -> routing.ConnectorEntry:
 
 
 def directory_for(addresses: Iterable[str], table: routing.RoutingTable) -> routing.Directory:
-    """Return the directory entries a batch of recipients may need, contacts' targets included (RT-1 to RT-3)."""
+    """Return the directory entries a batch of recipients may need.
+
+    Targets of contacts and members of groups are included (RT-1 to RT-3, MT-K).
+    """
     wanted = {key for address in addresses for key in routing.lookup_keys(address, table)}
     found: dict[str, list[routing.DirectoryEntry]] = {}
     asked: set[str] = set()
@@ -101,17 +112,33 @@ def directory_for(addresses: Iterable[str], table: routing.RoutingTable) -> rout
         fresh = sorted(wanted - asked)
         asked.update(fresh)
         for start in range(0, len(fresh), _CHUNK):
-            rows = ProxyAddress.objects.filter(key__in=fresh[start : start + _CHUNK]).select_related("recipient")
+            rows = ProxyAddress.objects.filter(key__in=fresh[start : start + _CHUNK])
+            rows = rows.select_related("recipient__manager")
+            members = _members(row.recipient for row in rows)
             for row in rows:
-                entry = _directory_entry(row)
+                entry = _directory_entry(row.recipient, members.get(row.recipient_id, ()))
                 found.setdefault(row.key, []).append(entry)
                 if entry.external is not None:
                     wanted.update(routing.keys_of(entry.external))
+                for address in entry.members:
+                    wanted.update(routing.keys_of(TypedAddress(type="SMTP", value=address)))
     return found
 
 
-def _directory_entry(row: ProxyAddress) -> routing.DirectoryEntry:
-    recipient = row.recipient
+def _members(recipients: Iterable[DirectoryRecipient]) -> dict[int, list[str]]:
+    """Return the primary addresses of the members of those recipients that are groups, in alphabetical order."""
+    groups = {recipient.pk for recipient in recipients if recipient.kind == DirectoryKind.GROUP}
+    found: dict[int, list[str]] = {}
+    if groups:
+        rows = DirectoryRecipient.members.through.objects.filter(from_directoryrecipient__in=groups)
+        rows = rows.order_by("to_directoryrecipient__primary_address")
+        columns = ("from_directoryrecipient", "to_directoryrecipient__primary_address")
+        for group, address in rows.values_list(*columns):
+            found.setdefault(group, []).append(address)
+    return found
+
+
+def _directory_entry(recipient: DirectoryRecipient, members: Sequence[str]) -> routing.DirectoryEntry:
     external = None
     if recipient.external_address:
         kind, colon, value = recipient.external_address.partition(":")
@@ -128,4 +155,7 @@ def _directory_entry(row: ProxyAddress) -> routing.DirectoryEntry:
         max_send_bytes=recipient.max_send_bytes,
         max_receive_bytes=recipient.max_receive_bytes,
         max_recipients=recipient.max_recipients,
+        members=tuple(members),
+        reports_to=recipient.reports_to,
+        manager=recipient.manager.primary_address if recipient.manager is not None else "",
     )

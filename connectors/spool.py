@@ -33,6 +33,19 @@ def name_for(network_message_id: uuid.UUID, now: datetime) -> str:
     return f"{now.astimezone(UTC):{_HOUR}}/{network_message_id.hex}.eml"
 
 
+def copy_name(network_message_id: uuid.UUID, message_pk: int, now: datetime) -> str:
+    """Return the spool name of a copy of a message that has content already (`transport.copies`)."""
+    unique = uuid.uuid4().hex[:8]  # a message may be written anew more than once
+    return f"{now.astimezone(UTC):{_HOUR}}/{network_message_id.hex}-{message_pk}-{unique}.eml"
+
+
+def identity(name: str) -> tuple[uuid.UUID, int | None]:
+    """Return the network message id a spool name tells, and the internal id where it is a copy; else ValueError."""
+    stem = name.rpartition("/")[2].removesuffix(".eml")
+    network_message_id, _dash, rest = stem.partition("-")
+    return uuid.UUID(network_message_id), int(rest.partition("-")[0]) if rest else None
+
+
 def put(spool_dir: Path, files: Sequence[SpoolFile], *, mode: str) -> None:
     """Write all files durably; one sync for the batch."""
     by_folder: dict[str, list[tuple[str, Sequence[bytes]]]] = {}

@@ -19,6 +19,7 @@ class EventId(models.TextChoices):
     RESOLVE = "RESOLVE", _("address replaced")
     REDIRECT = "REDIRECT", _("redirected")
     EXPAND = "EXPAND", _("group expanded")
+    DUPLICATEEXPAND = "DUPLICATEEXPAND", _("member already a recipient")
     TRANSFER = "TRANSFER", _("split off")
     RESUBMIT = "RESUBMIT", _("routed again")
     LOAD = "LOAD", _("loaded at start")
@@ -50,4 +51,5 @@ class TrackedState(models.TextChoices):
     DELIVERED = "delivered", _("delivered")
     PARTLY = "partly", _("partly failed")
     FAILED = "failed", _("failed")
+    EXPANDED = "expanded", _("group expanded")  # every member is in a copy of its own
     BAD = "bad", _("bad file")

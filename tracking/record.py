@@ -62,6 +62,7 @@ class NewEvent:
     client_hostname: str = ""
     server_hostname: str = ""
     custom_data: str = ""
+    moved_from: int = 0  # TRANSFER: the tracked message that loses these recipients
 
 
 def open_messages(messages: Sequence[NewMessage]) -> list[int]:
@@ -252,6 +253,49 @@ def resolve(tracked: int, *, at: datetime, server: str, recipient: str, related:
         recipients=[(recipient, "")],
         related_recipient=related,
         server_hostname=server,
+    )
+
+
+def expand(tracked: int, *, at: datetime, server: str, group: str, members: Sequence[str]) -> NewEvent:
+    """A group was replaced by `members`, new recipients of the message (MT-K)."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="EXPAND",
+        source="ROUTING",
+        recipients=[(member, "") for member in members],
+        related_recipient=group,
+        server_hostname=server,
+    )
+
+
+def duplicate_expand(tracked: int, *, at: datetime, server: str, group: str, members: Sequence[str]) -> NewEvent:
+    """These members of a group are recipients already and get the message once."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="DUPLICATEEXPAND",
+        source="ROUTING",
+        recipients=[(member, "") for member in members],
+        related_recipient=group,
+        server_hostname=server,
+    )
+
+
+def transfer(
+    tracked: int, *, at: datetime, server: str, recipients: Sequence[str], moved_from: int, reference: str
+) -> NewEvent:
+    """Recipients moved to a copy of their own, `tracked`; `reference` is the internal id it came from (MT-K)."""
+    return NewEvent(
+        tracked=tracked,
+        at=at,
+        event="TRANSFER",
+        source="ROUTING",
+        recipients=[(recipient, "") for recipient in recipients],
+        source_context="Resolver",
+        reference=reference,
+        server_hostname=server,
+        moved_from=moved_from,
     )
 
 
@@ -450,7 +494,8 @@ def next_state(*, event: str, recipients: int, delivered: int, failed: int, befo
 
 def _advance(events: Sequence[NewEvent]) -> None:
     """Bring the messages' state, counts and last time up to the events: one read, one write a batch."""
-    touched = {new.tracked for new in events if new.event != "RECEIVE"}
+    touched = {new.tracked for new in events if new.event != "RECEIVE"} | {new.moved_from for new in events}
+    touched.discard(0)
     if not touched:
         return  # open_messages has set all that a RECEIVE says
     values: dict[int, list[int]] = {}
@@ -460,10 +505,16 @@ def _advance(events: Sequence[NewEvent]) -> None:
         values[pk] = [recipients, delivered, failed]
         states[pk] = state
     last: dict[int, datetime] = {}
+    resized: set[int] = set()  # messages a group was expanded in
     for new in events:
         if new.tracked not in values:
             continue
         current = values[new.tracked]
+        if new.event == "EXPAND":
+            current[0] += len(new.recipients) - 1  # the group itself is none any more
+            resized.add(new.tracked)
+        elif new.moved_from in values:
+            values[new.moved_from][0] -= len(new.recipients)
         if new.event in {"SEND", "DELIVER"}:
             current[1] += len(new.recipients)
         elif new.event == "FAIL":
@@ -476,8 +527,12 @@ def _advance(events: Sequence[NewEvent]) -> None:
             before=states[new.tracked],
         )
         last[new.tracked] = new.at
-    changes = [(current[1], current[2], states[pk], last[pk], pk) for pk, current in values.items()]
+    for pk in resized:
+        if values[pk][0] == 0:  # all members are in copies of their own
+            states[pk] = TrackedState.EXPANDED.value
+    changes = [(current[1], current[2], states[pk], last[pk], pk) for pk, current in values.items() if pk in last]
     bulk.update(TrackedMessage, ["delivered", "failed", "state", "last_at"], changes)
+    bulk.update(TrackedMessage, ["recipients"], [(values[pk][0], pk) for pk in sorted(resized)])
 
 
 def _roll_up(events: Sequence[NewEvent]) -> None:

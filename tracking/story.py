@@ -84,6 +84,7 @@ def sentence(row: EventRow) -> str:
         "RESOLVE": _("%(related)s was replaced by %(who)s, as the directory says."),
         "REDIRECT": _("Sent to %(who)s instead of %(related)s."),
         "EXPAND": _("The group %(related)s was replaced by its members: %(who)s."),
+        "DUPLICATEEXPAND": _("Already a recipient, not added again for the group %(related)s: %(who)s."),
         "TRANSFER": _("Split off as a copy of its own, for %(who)s."),
         "RESUBMIT": _("Routed again after a change, for %(who)s."),
         "LOAD": _("Loaded again after a start."),
@@ -119,6 +120,7 @@ def answer(tracked: TrackedMessage) -> str:
         TrackedState.DELIVERED: _("Delivered."),
         TrackedState.PARTLY: _("Delivered to some recipients, failed for others."),
         TrackedState.FAILED: _("Failed; it will not be tried again."),
+        TrackedState.EXPANDED: _("Passed on to the members of the group, in copies of its own."),
         TrackedState.BAD: _("Not sent: the file is on the Bad files page with its reason."),
     }
     return sentences[TrackedState(tracked.state)]

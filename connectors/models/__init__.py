@@ -1,7 +1,7 @@
 """Tables of connectors. Order: node, domain, directory, connector, message, queue, job, source_file, submitter, notice, transport_settings."""
 
 from connectors.models.connector import AddressSpace, ConfigGeneration, Connector, ForeignConnector
-from connectors.models.directory import Contact, DirectoryRecipient, Mailbox, ProxyAddress, proxy_key
+from connectors.models.directory import Contact, DirectoryRecipient, Group, Mailbox, ProxyAddress, proxy_key
 from connectors.models.domain import AcceptedDomain
 from connectors.models.event_log import EventLogEntry
 from connectors.models.job import BulkJob, JobTarget
@@ -21,6 +21,7 @@ AUDITED = (
     DirectoryRecipient,
     Mailbox,
     Contact,
+    Group,
     ProxyAddress,
     ForeignConnector,
     AddressSpace,
@@ -40,6 +41,7 @@ __all__ = [
     "DirectoryRecipient",
     "EventLogEntry",
     "ForeignConnector",
+    "Group",
     "JobTarget",
     "Mailbox",
     "Message",

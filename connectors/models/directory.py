@@ -1,11 +1,11 @@
-"""DirectoryRecipient: mailboxes and contacts that recipients are resolved against (RT-1 to RT-9)."""
+"""DirectoryRecipient: mailboxes, contacts and groups that recipients are resolved against (RT-1 to RT-9, MT-K)."""
 
 from __future__ import annotations
 
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from connectors.choices import DirectoryKind, NoticeLanguage
+from connectors.choices import DirectoryKind, GroupReports, NoticeLanguage
 from connectors.mail.address import TypedAddress, address_key
 
 
@@ -16,7 +16,7 @@ def proxy_key(address: TypedAddress) -> str:
 
 
 class DirectoryRecipient(models.Model):
-    """A mailbox or a contact; its primary address is one of its proxy addresses."""
+    """A mailbox, a contact or a group; its primary address is one of its proxy addresses."""
 
     kind = models.CharField(_("kind"), max_length=8, choices=DirectoryKind, editable=False)
     name = models.CharField(_("display name"), max_length=256)
@@ -54,6 +54,25 @@ class DirectoryRecipient(models.Model):
     )
     max_recipients = models.PositiveIntegerField(
         _("recipients per message sent"), null=True, blank=True, help_text=_("Empty: the limit of the organisation.")
+    )
+    members = models.ManyToManyField(
+        "self", symmetrical=False, related_name="groups", blank=True, verbose_name=_("members")
+    )
+    reports_to = models.CharField(
+        _("notices go to"),
+        max_length=10,
+        choices=GroupReports,
+        default=GroupReports.ORIGINATOR,
+        help_text=_("Who is told when a message cannot be delivered to a member."),
+    )
+    manager = models.ForeignKey(
+        "self",
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="managed_groups",
+        verbose_name=_("manager"),
+        help_text=_("Needed where notices go to the manager."),
     )
 
     class Meta:
@@ -95,6 +114,22 @@ class Contact(DirectoryRecipient):
         proxy = True
         verbose_name = _("contact")
         verbose_name_plural = _("contacts")
+
+
+class GroupManager(models.Manager["Group"]):
+    def get_queryset(self) -> models.QuerySet[Group]:
+        return super().get_queryset().filter(kind=DirectoryKind.GROUP)
+
+
+class Group(DirectoryRecipient):
+    """A distribution group: mail for it goes to its members, groups among them (MT-K)."""
+
+    objects = GroupManager()  # type: ignore[misc]  # narrows the base manager on purpose
+
+    class Meta:
+        proxy = True
+        verbose_name = _("group")
+        verbose_name_plural = _("groups")
 
 
 class ProxyAddress(models.Model):

@@ -17,7 +17,7 @@ class Message(models.Model):
     node = models.ForeignKey(Node, on_delete=models.PROTECT, db_index=False)  # whose spool holds the content
     # Identity of the dropped file: a second reading of the same file is a no-op (PU-18). None for notices.
     source_key = models.CharField(max_length=32, null=True, unique=True)
-    network_message_id = models.UUIDField(default=uuid.uuid4)
+    network_message_id = models.UUIDField(default=uuid.uuid4)  # shared by the copies split off for a group (MTF-12)
     tracked_id = models.BigIntegerField(default=0)  # key of its TrackedMessage
     message_id = models.CharField(_("Message-ID"), max_length=998)  # header value with < >
     mail_from = models.CharField(_("sender"), max_length=600, blank=True)  # "" is the null reverse path
@@ -84,6 +84,8 @@ class MessageRecipient(models.Model):
     orcpt = models.CharField(max_length=1000, blank=True)
     notify = models.CharField(max_length=32, blank=True)
     field = models.CharField(max_length=4, blank=True)  # To, Cc, Bcc or ""
+    # The group it came out of, as the sender named it; "" when the sender named the recipient (QL-5).
+    group = models.CharField(_("group"), max_length=600, blank=True, default="", db_default="")
     state = models.CharField(_("state"), max_length=12, choices=RecipientState, default=RecipientState.SUBMITTED)
     status_text = models.CharField(_("status"), max_length=1000, blank=True)  # e.g. "550 5.1.2 …"
     fail_source = models.CharField(max_length=16, blank=True)  # tracking source of the FAIL to come

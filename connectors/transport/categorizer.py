@@ -1,7 +1,8 @@
-"""Categorizer: submitted messages are resolved, routed and put into their queues (RT-1, QU-1, QU-7).
+"""Categorizer: submitted messages are resolved, routed and put into their queues (RT-1, QU-1, QU-7, MT-K).
 
-Promises: one transaction a batch; a recipient leaves Submission for a queue or as a failure, never both.
-Leaves to neighbours: the decision itself (`routing.resolve`), the notices (reports).
+Promises: one transaction a batch; a recipient leaves Submission for a queue, as a failure or as a group's members,
+never two of them.
+Leaves to neighbours: the decision itself (`routing.resolve`), who is in a group (`expansion`), the notices (reports).
 Crash: nothing is half done; the next run takes the same messages.
 """
 
@@ -10,17 +11,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import Count
+from django.db.models import Count, Q
 
-from connectors import routing_table
+from connectors import disk, routing_table
 from connectors.choices import MessageState, RecipientState, ReportDue
 from connectors.conf import transport_config
+from connectors.mail.address import address_key
 from connectors.mail.xtext import xtext_encode
 from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node, config_of
-from connectors.transport import limits, queue
+from connectors.transport import copies, limits, queue
+from connectors.transport.copies import GroupMember
+from connectors.transport.expansion import EMPTY_TEXT, EXPANDED_TEXT, Terms, expand, is_told
 from connectors.transport.limits import EXEMPT_SOURCES
 from connectors.transport.original_size import routing_size
 from connectors.transport.routing import (
@@ -74,16 +79,10 @@ def _categorize(node: Node, *, limit: int, now: datetime) -> int:
         sizes = _limited_sizes(messages)
         batch = _Batch(messages, table, directory, sizes, node=node, now=now)
         for recipient in recipients:
-            message = messages[recipient.message_id]
-            resolution = resolve(
-                recipient.address,
-                size=sizes[message.pk],
-                table=table,
-                directory=directory,
-                is_exempt=message.source in EXEMPT_SOURCES,
-            )
-            batch.add(recipient, resolution)
+            batch.add(recipient, batch.resolve(recipient.address, messages[recipient.message_id]))
+        batch.expand()
         batch.write()
+    disk.unlink_all(batch.replaced)
     return len(messages)
 
 
@@ -112,6 +111,7 @@ class _Waiting(NamedTuple):
     address: str
     orcpt: str
     notify: str
+    field: str
 
 
 class _Batch:
@@ -129,18 +129,21 @@ class _Batch:
     ) -> None:
         self._messages = messages
         self._table = table
+        self._directory = directory
+        self._sizes = sizes
         self._node = node
         self._now = now
         self._config = config_of(node, transport_config())
         self._single = set(ForeignConnector.objects.filter(one_recipient_per_file=True).values_list("guid", flat=True))
         # (message, next hop, recipient when it needs a copy of its own) -> recipients that share the copy
         self._copies: dict[tuple[int, NextHop, int], list[tuple[int, str]]] = {}
-        self._counts = _recipient_counts(messages)
+        counts = _recipient_counts(messages)
+        self._counts = {pk: every for pk, (every, _named) in counts.items()}
         self._excess = {
             key: limits.excess(
                 message.mail_from,
                 size=sizes[key],
-                recipients=self._counts.get(key, 0),
+                recipients=counts[key][1] if key in counts else 0,
                 max_recipients=node.max_recipients,
                 is_exempt=message.source in EXEMPT_SOURCES,
                 directory=directory,
@@ -151,6 +154,19 @@ class _Batch:
         self._failed: list[tuple[object, ...]] = []
         self._rewritten: list[tuple[str, int]] = []
         self._events: list[record.NewEvent] = []
+        self._groups: dict[int, list[tuple[_Waiting, Resolution]]] = {}  # recipients to expand, by message
+        self._expanded: list[tuple[object, ...]] = []
+        self.replaced: list[Path] = []  # content files to be removed after the commit
+
+    def resolve(self, address: str, message: _Submitted) -> Resolution:
+        """Decide one address of a message."""
+        return resolve(
+            address,
+            size=self._sizes[message.pk],
+            table=self._table,
+            directory=self._directory,
+            is_exempt=message.source in EXEMPT_SOURCES,
+        )
 
     def add(self, recipient: _Waiting, resolution: Resolution) -> None:
         """Take the decision on one recipient."""
@@ -161,6 +177,9 @@ class _Batch:
             return
         if resolution.resolved_from:
             self._resolved(recipient, resolution, message)
+        if resolution.verdict is Verdict.EXPAND:
+            self._groups.setdefault(message.pk, []).append((recipient, resolution))
+            return
         if resolution.verdict is Verdict.FAIL:
             context = "Size" if resolution.status in {"5.2.3", "5.3.4"} else "NoRoute"
             self._fail(recipient, resolution.text, context)
@@ -187,6 +206,83 @@ class _Batch:
         if not recipient.orcpt:
             self._rewritten.append((original_recipient(resolution), recipient.pk))
 
+    def expand(self) -> None:
+        """Put the members of groups in their place, and split off copies for those that go another way (MT-K)."""
+        if not self._groups:
+            return
+        taken, hops = self._recipients_of_groups()
+        members: dict[int, list[GroupMember]] = {}
+        for pk, groups in self._groups.items():
+            for recipient, resolution in groups:
+                members.setdefault(pk, []).extend(self._members(recipient, resolution, taken[pk]))
+        staying: dict[int, list[GroupMember]] = {}
+        split: list[copies.Copy] = []
+        for pk, found in members.items():
+            return_path = self._messages[pk].mail_from
+            staying[pk], own = copies.split(pk, found, return_path=return_path, hops=hops.get(pk, set()))
+            split.extend(own)
+        addresses = {pk: {address_key(r.address) for r, _resolution in groups} for pk, groups in self._groups.items()}
+        written = copies.write(split, staying, addresses, config=self._config, now=self._now)
+        self.replaced = written.replaced
+        self._adopt(written, split, staying)
+
+    def _recipients_of_groups(self) -> tuple[dict[int, set[str]], dict[int, set[NextHop]]]:
+        """Return, for messages with groups, who is a recipient already and by which hops those leave."""
+        taken: dict[int, set[str]] = {pk: set() for pk in self._groups}
+        hops: dict[int, set[NextHop]] = {}
+        rows = MessageRecipient.objects.filter(message__in=list(self._groups))
+        for pk, address, final in rows.values_list("message_id", "address", "final_address"):
+            taken[pk].add(address_key(final or address))
+        for (pk, hop, _alone), recipients in self._copies.items():
+            if pk in taken:
+                hops.setdefault(pk, set()).add(hop)
+                taken[pk].update(address_key(address) for _recipient, address in recipients)
+        return taken, hops
+
+    def _members(self, recipient: _Waiting, resolution: Resolution, taken: set[str]) -> list[GroupMember]:
+        """Return who takes the place of one group, and record that; an empty one fails (docs/adr/0008)."""
+        message = self._messages[recipient.message_id]
+        assert resolution.group is not None
+        orcpt = recipient.orcpt or f"rfc822;{xtext_encode(recipient.address)}"
+        terms = Terms(return_path=message.mail_from, notify=recipient.notify, orcpt=orcpt)
+        found = expand(resolution, terms, taken=taken, resolve=lambda address: self.resolve(address, message))
+        if found.is_empty:
+            self._fail(recipient, EMPTY_TEXT, "Group")
+            return []
+        report = ReportDue.EXPANDED.value if is_told(resolution.group, recipient.notify) else ""
+        self._expanded.append((RecipientState.EXPANDED.value, EXPANDED_TEXT, self._now, report, recipient.pk))
+        at, server, tracked = self._now, self._node.name, message.tracked_id
+        for one in found.groups:
+            self._events.append(record.expand(tracked, at=at, server=server, group=one.group, members=one.members))
+            if one.duplicates:
+                self._events.append(
+                    record.duplicate_expand(tracked, at=at, server=server, group=one.group, members=one.duplicates)
+                )
+        return [GroupMember(member=member, group=recipient.address, field=recipient.field) for member in found.members]
+
+    def _adopt(self, written: copies.Written, split: list[copies.Copy], staying: dict[int, list[GroupMember]]) -> None:
+        """Insert copies and members, and take the decision on each member."""
+        tracked, events = copies.insert(written, node=self._node, now=self._now)
+        self._events.extend(events)
+        homes = dict(staying)
+        has_own_file = {id(copy) for copy, *_rest in written.copies}
+        for copy in split:
+            if id(copy) not in has_own_file:  # its content cannot be read: delivery tells what that means
+                homes[copy.parent] = [*homes[copy.parent], *copy.members]
+        for copy, key, _place in written.copies:
+            homes[key] = copy.members
+            parent = self._messages[copy.parent]
+            self._messages[key] = parent._replace(pk=key, tracked_id=tracked[key], mail_from=copy.return_path)
+            self._counts[key] = len(copy.members)
+            self._excess[key] = None
+        flat = [(pk, one) for pk, members in homes.items() for one in members]
+        keys = list(bulk.allocate_keys(MessageRecipient, len(flat)))
+        copies.insert_members(list(zip(keys, flat, strict=True)))
+        for key, (pk, one) in zip(keys, flat, strict=True):
+            terms = one.member.terms
+            member = _Waiting(key, pk, one.member.address, terms.orcpt, terms.notify, one.field)
+            self.add(member, one.member.resolution)
+
     def _fail(self, recipient: _Waiting, text: str, context: str) -> None:
         fate = (RecipientState.FAILING.value, text[:1000], "ROUTING", context, ReportDue.FAILED.value)
         self._failed.append((*fate, recipient.pk))
@@ -197,9 +293,11 @@ class _Batch:
             MessageRecipient, ["state", "status_text", "fail_source", "fail_context", "report_due"], self._failed
         )
         bulk.update(MessageRecipient, ["orcpt"], self._rewritten)
+        bulk.update(MessageRecipient, ["state", "status_text", "settled_at", "report_due"], self._expanded)
         queue.enqueue(self._entries(), node=self._node, now=self._now)
         Message.objects.filter(pk__in=list(self._messages)).update(state=MessageState.ROUTED)
         record.save(self._events)
+        queue.close_messages(list(self._groups), now=self._now)  # all members may be in copies
 
     def _entries(self) -> Sequence[queue.Entry]:
         keys: dict[NextHop, queue.Key] = {}
@@ -245,7 +343,11 @@ def _limited_sizes(messages: dict[int, _Submitted]) -> dict[int, int]:
     return found
 
 
-def _recipient_counts(messages: dict[int, _Submitted]) -> dict[int, int]:
-    """Return how many recipients each message has, settled ones included: one query."""
-    rows = MessageRecipient.objects.filter(message__in=list(messages)).order_by()
-    return dict(rows.values_list("message_id").annotate(count=Count("pk")))
+def _recipient_counts(messages: dict[int, _Submitted]) -> dict[int, tuple[int, int]]:
+    """Return how many recipients each message has, settled ones included, and how many its sender named: one query.
+
+    A group counts as one, its members as none (QL-5).
+    """
+    rows = MessageRecipient.objects.filter(message__in=list(messages)).order_by().values_list("message_id")
+    counted = rows.annotate(every=Count("pk"), named=Count("pk", filter=Q(group="")))
+    return {pk: (every, named) for pk, every, named in counted}

@@ -91,7 +91,7 @@ def enqueue(entries: Sequence[Entry], *, node: Node, now: datetime) -> None:
     """Put copies into their queues, in the caller's transaction; queues are made on demand (QU-2)."""
     if not entries:
         return
-    queues = {key: _queue_pk(node, key) for key in {entry.key for entry in entries}}
+    queues = {key: _queue_pk(node, key) for key in dict.fromkeys(entry.key for entry in entries)}
     items = []
     recipients: list[tuple[object, ...]] = []
     ready = ItemState.READY.value

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from django.db import transaction
 
-from connectors import drop_directory
+from connectors import drop_directory, spool
 from connectors.choices import MessageState, Priority, RecipientState
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
@@ -72,6 +72,7 @@ class _Content:
 
     name: str
     network_message_id: uuid.UUID
+    internal_message_id: int | None  # of a copy split off for a group
     file_id: tuple[int, int]  # device and inode
     received_at: datetime
     envelope: Envelope
@@ -85,9 +86,11 @@ class _Content:
         raw = path.read_bytes()
         status = path.stat()
         envelope, offset = replay_format.read_block(raw)
+        network_message_id, internal_message_id = spool.identity(name)
         return cls(
             name=name,
-            network_message_id=uuid.UUID(path.stem),
+            network_message_id=network_message_id,
+            internal_message_id=internal_message_id,
             file_id=(status.st_dev, status.st_ino),
             received_at=datetime.fromtimestamp(status.st_mtime, UTC),
             envelope=envelope,
@@ -139,7 +142,10 @@ def _settle_links(paths: list[Path]) -> bool:
 
 def _insert(content: _Content, *, node: Node, config: TransportConfig, is_published: bool, now: datetime) -> bool:
     """Write the rows of one message in the caller's transaction; tell whether it is to be delivered."""
-    tracked = TrackedMessage.objects.filter(network_message_id=content.network_message_id).first()
+    histories = TrackedMessage.objects.filter(network_message_id=content.network_message_id).order_by("pk")
+    if content.internal_message_id is not None:
+        histories = histories.filter(internal_message_id=content.internal_message_id)
+    tracked = histories.first()
     final = _final_states(tracked)
     states = {
         r.address: RecipientState.DELIVERED

@@ -31,18 +31,20 @@ from tracking import record
 
 _BATCH = 100
 _HEAD_BYTES = 64 * 1024
-# Word of NOTIFY that asks for a notice, and whether it is sent when NOTIFY is not given (DSN-1 to DSN-4).
+# Word of NOTIFY that asks for a notice, and whether it is sent when NOTIFY is not given (DSN-1 to DSN-5).
 _ASKED = {
     ReportDue.FAILED: ("FAILURE", True),
     ReportDue.DELAYED: ("DELAY", True),
     ReportDue.RELAYED: ("SUCCESS", False),
     ReportDue.DELIVERED: ("SUCCESS", False),
+    ReportDue.EXPANDED: ("SUCCESS", False),
 }
 _CONTEXTS = {
     ReportDue.FAILED: "Failure",
     ReportDue.DELAYED: "Delay",
     ReportDue.RELAYED: "Relay",
     ReportDue.DELIVERED: "Success",
+    ReportDue.EXPANDED: "Expand",
 }
 
 

@@ -3,7 +3,7 @@
 Promises: no I/O, no clock; the same table and directory give the same answer, and the explanation comes from
 the same code as the decision. Leaves to neighbours: loading the table (`routing_table`), queues.
 
-Step codes: decapsulated, imcea-refused, imcea-not-ours, mailbox, contact, ambiguous, loop, authoritative-unknown,
+Step codes: decapsulated, imcea-refused, imcea-not-ours, mailbox, contact, group, ambiguous, loop, authoritative-unknown,
 relay-domain, ex-unknown, malformed, eliminated-by-size, no-match, selected.
 """
 
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from uuid import UUID
 
@@ -45,6 +45,7 @@ class DirectoryKind(StrEnum):
 
     MAILBOX = "mailbox"
     CONTACT = "contact"
+    GROUP = "group"
 
 
 class DeliveryType(StrEnum):
@@ -64,6 +65,7 @@ class Verdict(StrEnum):
     DELIVER = "deliver"
     UNREACHABLE = "unreachable"
     FAIL = "fail"
+    EXPAND = "expand"  # a group: `expansion` takes its members instead
 
 
 class LostBecause(StrEnum):
@@ -117,7 +119,7 @@ class ConnectorEntry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DirectoryEntry:
-    """A mailbox or contact."""
+    """A mailbox, contact or group."""
 
     kind: DirectoryKind
     name: str
@@ -127,6 +129,9 @@ class DirectoryEntry:
     max_send_bytes: int | None = None  # QL-6; None is unlimited
     max_receive_bytes: int | None = None
     max_recipients: int | None = None
+    members: tuple[str, ...] = ()  # primary addresses of a group's members
+    reports_to: str = "originator"  # or "manager" or "nobody" (DSN-11)
+    manager: str = ""  # primary address of a group's manager
 
 
 Directory = Mapping[str, Sequence[DirectoryEntry]]  # look-up key -> entries
@@ -210,6 +215,7 @@ class Resolution:
     text: str
     steps: tuple[Step, ...]
     candidates: tuple[Candidate, ...]
+    group: DirectoryEntry | None = None  # what to expand
 
 
 UNREACHABLE_HOP = NextHop(
@@ -275,6 +281,9 @@ def resolve(
                 trace.step("QL-6", "mailbox-size", name=entry.name, limit=str(min(limits)))
                 return trace.fail(typed, "5.2.3", TOO_LARGE_TEXT)
             return trace.mailbox(typed, entry)
+        if entry.kind is DirectoryKind.GROUP:
+            trace.step("MT-K", "group", name=entry.name, count=str(len(entry.members)))
+            return trace.expand(typed, entry)
         external = entry.external or TypedAddress(type="SMTP", value=entry.primary)
         trace.step("RT-3", "contact", name=entry.name, address=str(external))
         trace.resolved_from = trace.resolved_from or str(typed)
@@ -467,6 +476,9 @@ class _Trace:
     def unreachable(self, final: TypedAddress) -> Resolution:
         text = "A matching connector cannot be found to route the external recipient"
         return self._end(final, final.value, Verdict.UNREACHABLE, UNREACHABLE_HOP, text=text)
+
+    def expand(self, final: TypedAddress, entry: DirectoryEntry) -> Resolution:
+        return replace(self._end(final, self.original, Verdict.EXPAND, None), group=entry)
 
     def mailbox(self, final: TypedAddress, entry: DirectoryEntry) -> Resolution:
         hop = NextHop(
