@@ -1,4 +1,4 @@
-"""Child of the crash test: runs the transport on 20 mixed files and dies at every step of it, one after the other.
+"""Child of the crash test: runs the transport on 21 mixed files and dies at every step of it, one after the other.
 
 usage: kill_everywhere.py EVERY [greedy]      (needs a set-up FCWEB_DATA_DIR)
 A step is one rename, link, unlink, fsync, syncfs or commit; the process dies before it and after it. After each death
@@ -23,19 +23,20 @@ django.setup()
 from django.core.management import call_command
 from django.db import connection
 
-from connectors import disk
+from connectors import disk, recipient_configuration
+from connectors.configuration import ListChange
 
 DATA = Path(os.environ["FCWEB_DATA_DIR"])
 DROP = DATA / "drop" / "Fax"
 COLLECTED = DATA / "collected"
-FILES = 20
+GROUP = 20  # number of the file for a group whose members leave by two hops
 EVERY = int(sys.argv[1])
 GREEDY = len(sys.argv) > 2
 
 
 def fill():
-    """Twenty files: linked and copied, to gateway, mailbox and both, from Pickup and Replay, unroutable and bad."""
-    for number in range(FILES):
+    """Files: linked and copied, to gateway, mailbox, both and a group, from Pickup and Replay, unroutable and bad."""
+    for number in range(GROUP + 1):
         body = f"Subject: {number}\r\n\r\nBody {number}\r\n"
         fax, mailbox = f"IMCEAFAX-{number}@fcweb.test", "alice@fcweb.test"
         kinds = {
@@ -46,6 +47,8 @@ def fill():
             4: ("pickup", f"From: {mailbox}\r\n"),
         }
         folder, head = kinds[number % 5]
+        if number == GROUP:
+            folder, head = "pickup", f"From: {mailbox}\r\nTo: team@fcweb.test\r\n"
         path = DATA / folder / f"{number:02d}.eml"
         path.write_text(head + body, newline="")
         os.utime(path, (1_700_000_000, 1_700_000_000))
@@ -158,6 +161,11 @@ def run(kill_at):
     os._exit(0)
 
 
+recipient_configuration.add("contact", "faxer@fcweb.test", external="FAX:20")
+team = recipient_configuration.add("group", "team@fcweb.test")
+members = ListChange(add=("alice@fcweb.test", "faxer@fcweb.test"))
+recipient_configuration.change_group(team, members=members)
+connection.close()
 reset()
 fill()
 _status, steps = run(0)
