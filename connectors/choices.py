@@ -152,6 +152,7 @@ class Verb(models.TextChoices):
     REDIRECT = "redirect", _("Redirect to another connector")
     EXPORT = "export", _("Export")
     EXPORT_REMOVE = "export_remove", _("Export and remove")  # QO-11
+    DELIVER_AGAIN = "deliver_again", _("Deliver again")  # from the Safety Net (QR-18)
 
 
 class JobScope(models.TextChoices):

@@ -25,6 +25,10 @@ _CONSEQUENCES: dict[str, Promise] = {
     Verb.EXPORT_REMOVE: gettext_lazy(
         "Suspended messages are written as files that Replay takes, then deleted silently."
     ),
+    Verb.DELIVER_AGAIN: gettext_lazy(
+        "Each is handed over once more, as the configuration is now: the receiving system gets it twice unless it lost "
+        "the first. No notice is written about it."
+    ),
 }
 _WHY: dict[str, Promise] = {
     "suspended": gettext_lazy("it is suspended"),
@@ -58,6 +62,7 @@ def title(verb: str, count: int) -> str:
         Verb.EXPORT_REMOVE: ngettext(
             "Export and remove %(count)s message", "Export and remove %(count)s messages", count
         ),
+        Verb.DELIVER_AGAIN: ngettext("Deliver %(count)s message again", "Deliver %(count)s messages again", count),
     }
     return texts[Verb(verb)] % shown
 
@@ -101,5 +106,6 @@ def entry(verb: str, *, is_queue: bool) -> str:
             Verb.RESUBMIT: _("Sent back to be routed again."),
             Verb.EXPORT: _("Exported."),
             Verb.EXPORT_REMOVE: _("Exported and removed."),
+            Verb.DELIVER_AGAIN: _("Delivered again from the Safety Net."),
         }
     return texts.get(Verb(verb), verb)

@@ -15,6 +15,7 @@ from connectors.views import (
     overview,
     queues,
     route,
+    safety_net,
 )
 
 urlpatterns = [
@@ -27,6 +28,8 @@ urlpatterns = [
     path("queues/items/<int:pk>/export/", operations.download, name="item-download"),
     path("operations/<int:pk>/", operations.operation, name="operation"),
     path("operations/<int:pk>/cancel/", operations.cancel, name="operation-cancel"),
+    path("safety-net/", safety_net.kept, name="safety-net"),
+    path("safety-net/deliver-again/", safety_net.deliver_again, name="deliver-again"),
     path("needs-you/", needs.needs, name="needs"),
     path("bad-files/", bad_files.bad_files, name="bad-files"),
     path("bad-files/<int:pk>/", bad_files.bad_file, name="bad-file"),

@@ -118,6 +118,8 @@ def pages(site: Site) -> dict[str, str]:
         "message": f"/message/{found[1]}/",
         "queues": "/queues/",
         "queue": f"/queues/{found[2]}/",
+        "safety-net": "/safety-net/?connector=Fax",
+        "deliver-again": "/safety-net/deliver-again/?connector=Fax",
         "bad-files": "/bad-files/",
         "bad-file": f"/bad-files/{found[3]}/",
         "connectors": "/connectors/",

@@ -25,7 +25,11 @@ class BulkJob(models.Model):
     filter_text = models.CharField(_("filter"), max_length=4000, blank=True)
     items = models.CharField(max_length=4000, blank=True)  # comma-separated keys when rows were picked by hand
     recipient = models.CharField(max_length=600, blank=True)  # removal of one recipient only
-    connector_name = models.CharField(max_length=64, blank=True)  # redirect: where to
+    connector_name = models.CharField(max_length=64, blank=True)  # redirect: where to; Safety Net: whose
+    # Safety Net: Message-ID or internal number, and the span of delivery [from, until)
+    kept_message = models.CharField(max_length=998, blank=True, default="", db_default="")
+    kept_from = models.DateTimeField(null=True)
+    kept_until = models.DateTimeField(null=True)
     directory = models.CharField(max_length=4096, blank=True)  # export: where to
     reason = models.CharField(_("reason"), max_length=500, blank=True)
     actor = models.CharField(_("by"), max_length=150)  # user name, or "command:<uid name>"

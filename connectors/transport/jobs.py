@@ -24,8 +24,9 @@ from connectors.choices import DeliveryType, ItemState, JobScope, JobState, Outc
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
-from connectors.transport import exports, operations, queue_operations
+from connectors.transport import exports, operations, queue_operations, safety_net
 from connectors.transport.operations import Copy, Done
+from connectors.transport.safety_net import Wanted
 from fcweb import bulk
 
 _BATCH = {Verb.SUSPEND: 2000, Verb.RESUME: 2000, Verb.REDIRECT: 1000, Verb.EXPORT: 100, Verb.EXPORT_REMOVE: 100}
@@ -82,6 +83,41 @@ def start(node: Node, order: Order, *, now: datetime) -> BulkJob:
     return job
 
 
+def start_again(
+    node: Node,
+    wanted: Wanted,
+    *,
+    actor: str,
+    user: AbstractBaseUser | None = None,
+    reason: str = "",
+    at: datetime | None = None,
+    now: datetime,
+) -> BulkJob:
+    """Write the job that delivers kept copies again, and its audit entry (QR-18, DSN-12).
+
+    `at` is the snapshot the person saw: what was delivered later is not meant. Raises SAFETYNET_TOO_WIDE.
+    """
+    safety_net.check(wanted)
+    snapshot = min(at or now, now)
+    with transaction.atomic():
+        job = BulkJob.objects.create(
+            node=node,
+            verb=Verb.DELIVER_AGAIN,
+            connector_name=wanted.connector[:64],
+            kept_message=wanted.message[:998],
+            kept_from=wanted.start,
+            kept_until=wanted.end,
+            reason=reason[:500],
+            actor=actor[:150],
+            user_id=user.pk if user else None,
+            snapshot_at=snapshot,
+            last_item=queue_rows.newest_item(),
+            total=safety_net.kept(node, wanted).filter(delivered_at__lte=snapshot).count(),
+        )
+        _audit(job, LogEntry.Action.CREATE, user, before="", after="")
+    return job
+
+
 def _check(node: Node, order: Order) -> None:
     if len(order.items) > _MAX_PICKED:
         raise FcwebError(_("Too many rows were picked; use the filter."), code="TOO_MANY_ITEMS", rule="QO-1")
@@ -132,16 +168,19 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
         if not keys:
             _finish(job, now=now)
             return 0
-        copies = operations.lock(keys)
-        if job.verb in _EXPORTS:
-            done = _exported(job, copies, failed, now)
+        if job.verb == Verb.DELIVER_AGAIN:
+            done = safety_net.deliver_again(keys, node=job.node, actor=job.actor, now=now)
+        elif job.verb in _EXPORTS:
+            done = _exported(job, operations.lock(keys), failed, now)
         else:
-            done = operations.apply(job, copies, now=now)
+            done = operations.apply(job, operations.lock(keys), now=now)
         _note(job, done, cursor=keys[-1], now=now)
     return len(keys)
 
 
 def _next(job: BulkJob) -> list[int]:
+    if job.verb == Verb.DELIVER_AGAIN:
+        return safety_net.keys_after(job, limit=_USUAL_BATCH)
     wanted = queue_filter.parse(job.filter_text, queue_properties.MESSAGE)
     rows = queue_rows.listed(wanted, node=job.node, queue=job.queue_id, last_item=job.last_item)
     if job.queue_name and job.queue_id is None:
@@ -262,6 +301,10 @@ def _audit(job: BulkJob, action: int, user: AbstractBaseUser | None, *, before: 
         "reason": job.reason,
         "queue": job.queue_name,
         "filter": job.filter_text,
+        "connector": job.connector_name,
+        "kept_message": job.kept_message,
+        "kept_from": job.kept_from.isoformat() if job.kept_from else "",
+        "kept_until": job.kept_until.isoformat() if job.kept_until else "",
         "last_item": job.last_item,
         "total": job.total,
         "changed": job.changed,

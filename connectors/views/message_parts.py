@@ -10,6 +10,7 @@ from django.views.decorators.http import require_safe
 from connectors.conf import transport_config
 from connectors.models import Message
 from connectors.reads import message_parts as reads
+from connectors.reads import safety_net
 from connectors.views.guards import may, needs_setup
 from fcweb.http import wants_partial
 
@@ -28,6 +29,7 @@ def delivery(request: HttpRequest, tracked: int) -> HttpResponse:
         "waiting": reads.waiting(message) if message and user.has_perm("connectors.view_queue") else [],
         "routes": routes,
         "more": more,
+        "is_kept": message is not None and user.has_perm("connectors.change_queue") and safety_net.is_kept(message.pk),
         "may_read": user.has_perm("connectors.view_content"),
     }
     part = "connectors/_message_delivery.html"

@@ -19,6 +19,8 @@ DASHBOARD = (
     "message",
     "queues",
     "queue",
+    "safety-net",
+    "deliver-again",
     "bad-files",
     "bad-file",
     "connectors",

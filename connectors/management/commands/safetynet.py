@@ -12,9 +12,10 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from connectors import queue_pages, routing_table
+from connectors.conf import transport_config
 from connectors.display_rows import write_rows
 from connectors.errors import FcwebError
-from connectors.transport import safety_net
+from connectors.transport import jobs, safety_net
 
 _COLUMNS = ("Identity", "InternetMessageId", "Connector", "Delivered", "File", "Subject")
 
@@ -33,6 +34,8 @@ class Command(BaseCommand):
             command.add_argument("--json", action="store_true")
             if verb == "list":
                 command.add_argument("--result-size", default=str(queue_pages.DEFAULT_SIZE))
+            else:
+                command.add_argument("--reason", default="", help="stands in the audit log")
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         wanted = safety_net.Wanted(
@@ -47,12 +50,14 @@ class Command(BaseCommand):
                 self._list(safety_net.kept(node, wanted), options)
                 return
             actor = f"command:{getpass.getuser()}"
-            count = safety_net.resubmit(node, wanted, actor=actor, now=timezone.now())
+            now = timezone.now()
+            job = jobs.start_again(node, wanted, actor=actor, reason=options["reason"], now=now)
+            job = jobs.run_to_end(job, config=transport_config(), now=now)
         except FcwebError as error:
             raise CommandError(f"{error.code}: {error}") from error
-        page = queue_pages.Page(rows=[{"resubmitted": count}], first=1, total=1)
+        page = queue_pages.Page(rows=[{"resubmitted": job.changed}], first=1, total=1)
         write_rows(self.stdout, page, columns=("resubmitted",), as_json=options["json"])
-        if not count:
+        if not job.changed:
             raise CommandError("nothing matched", returncode=1)
 
     def _list(self, kept: Any, options: dict[str, Any]) -> None:  # Any: an annotated queryset
