@@ -20,13 +20,13 @@ from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import DROP_EVENTS, Event
 from connectors.models import IN_TRANSFER, ForeignConnector, Node, Queue, QueueItem
-from connectors.transport import poison
+from connectors.transport import leasing, poison
 from connectors.transport import queue as queues
 from connectors.transport.couriers.base import Courier, HopFailure
 from connectors.transport.couriers.drop import DropCourier, failure, relayed
 from connectors.transport.couriers.drop_return import DropReturn
 from connectors.transport.couriers.mailbox import MailboxCourier
-from connectors.transport.queue import DELIVERED_TEXT, LeasedItem
+from connectors.transport.leasing import DELIVERED_TEXT, LeasedItem
 from tracking import record
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ class Delivery:
         if isinstance(directory, HopFailure):
             self._trouble(queue, [], directory, now)
             return 0
-        items = queues.lease(
+        items = leasing.lease(
             queue,
             directory=str(directory),
             token=self._token,
@@ -107,7 +107,7 @@ class Delivery:
         if self._careful:
             poison.forgive([item.message.pk for item in items])
         for failed in prepared.failed:
-            queues.fail_items(
+            leasing.fail_items(
                 [failed.item],
                 text=failed.text,
                 source=_source(queue),
@@ -124,7 +124,7 @@ class Delivery:
             trouble = None
             left = [item for item in left if item not in lost]
         if prepared.written:
-            queues.mark_staged([item.pk for item in prepared.written])
+            leasing.mark_staged([item.pk for item in prepared.written])
             trouble_on_publish = self._publish(prepared.written)
             if trouble_on_publish is not None:
                 return self._half_published(queue, courier, prepared.written, trouble_on_publish, now)
@@ -132,13 +132,13 @@ class Delivery:
         if trouble is not None:
             self._trouble(queue, left, trouble, now)
         elif left:
-            queues.release([item.pk for item in left])
+            leasing.release([item.pk for item in left])
         return len(prepared.written) + len(prepared.failed)
 
     def _suspect(self, items: Sequence[LeasedItem], now: datetime) -> None:
         """Count a crash against a batch in hand and give it back (QR-50)."""
         disk.unlink_all(Path(item.directory) / item.temp_name for item in items)
-        queues.release([item.pk for item in items])
+        leasing.release([item.pk for item in items])
         poison.note_crash(self._node, [item.message.pk for item in items], config=self._config, now=now)
         self._careful = True
 
@@ -150,7 +150,7 @@ class Delivery:
     def _fail_lost(self, queue: Queue, items: Sequence[LeasedItem], now: datetime) -> None:
         logger.critical("content of messages is lost", extra={"spool_names": [i.message.spool_name for i in items]})
         text = "554 5.3.0 Message content is lost"
-        queues.fail_items(
+        leasing.fail_items(
             items, text=text, source=_source(queue), context="ContentLost", connector=queue.connector_name, now=now
         )
 
@@ -201,7 +201,7 @@ class Delivery:
         if queue.delivery_type == DeliveryType.MAILBOX:
             owed = {r.pk: ReportDue.DELIVERED for item in items for r in item.recipients if "SUCCESS" in r.notify}
         events = [_delivered_event(queue, courier.connector_name(queue), item, note, now) for item in items]
-        queues.settle_delivered(queue, items, events, owed=owed, now=now)
+        leasing.settle_delivered(queue, items, events, owed=owed, now=now)
         if queue.last_error:
             event_log.clear_events(DROP_EVENTS, queue.connector_name, now=now)
 
@@ -246,11 +246,11 @@ class Delivery:
         temp = Path(row.directory) / row.temp_name
         if row.state == ItemState.STAGING:
             disk.unlink_all([temp])
-            queues.release([row.pk])
+            leasing.release([row.pk])
             return 1
         if not temp.parent.is_dir():
             return 0
-        items = queues.load([row.pk])
+        items = leasing.load([row.pk])
         note = ""
         if os.path.lexists(temp):
             if self._publish(items) is not None:

@@ -20,8 +20,8 @@ from connectors.errors import FcwebError
 from connectors.mail import replay_format
 from connectors.mail.envelope import Recipient
 from connectors.models import QueueItem
-from connectors.transport import queue as queues
-from connectors.transport.queue import LeasedItem
+from connectors.transport import leasing
+from connectors.transport.leasing import LeasedItem
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9@._+=-]")
 _NAME_LENGTH = 120
@@ -62,7 +62,7 @@ def write(keys: Sequence[int], directory: Path, config: TransportConfig) -> dict
     failed: dict[int, str] = {}
     files: list[tuple[int, str, tuple[bytes, bytes]]] = []
     ids = _message_ids(keys)
-    for item in queues.load(keys):
+    for item in leasing.load(keys):
         try:
             files.append((item.pk, file_name(ids[item.pk], item.pk), rendered(item, config)))
         except (OSError, ValueError) as error:
@@ -81,7 +81,7 @@ def write(keys: Sequence[int], directory: Path, config: TransportConfig) -> dict
 
 def download(item_pk: int, config: TransportConfig) -> tuple[str, bytes]:
     """Return name and bytes of one exported copy."""
-    (item,) = queues.load([item_pk])
+    (item,) = leasing.load([item_pk])
     block, content = rendered(item, config)
     return file_name(_message_ids([item_pk])[item_pk], item.pk), block + content
 

@@ -26,8 +26,7 @@ from connectors.choices import (
     Verb,
 )
 from connectors.models import BulkJob, Message, MessageRecipient, Node, Queue, QueueItem
-from connectors.transport import queue as queues
-from connectors.transport import queue_operations
+from connectors.transport import leasing, queue_operations
 from tracking import record
 
 REMOVED_TEXT = "550 5.7.1 QUEUE.Admin; message removed by an administrator"
@@ -271,7 +270,7 @@ def remove_now(
     _record_removal(hit, held, custom=custom, ndr=ndr, server=server, now=now)
     messages = [copy.message for copy in hit]
     _route_what_left_poison(messages)
-    queues.close_messages(messages, now=now)
+    leasing.close_messages(messages, now=now)
     return {copy.pk for copy in hit}
 
 

@@ -24,7 +24,7 @@ from connectors.mail.header import Field, HeaderError, split
 from connectors.models import Message, MessageRecipient, Node, NoticeSettings, ProxyAddress, proxy_key
 from connectors.notices import Fate, Manner, Original
 from connectors.submitters import Submitters
-from connectors.transport import delays, queue, submission
+from connectors.transport import delays, leasing, submission
 from connectors.transport.submission import Spooled, Submission
 from fcweb import bulk
 from tracking import record
@@ -295,7 +295,7 @@ def _settle(debts: Sequence[_Debt], node: Node, config: TransportConfig, now: da
     bulk.update(MessageRecipient, ["report_due"], [("", r.pk) for debt in debts for r in debt.recipients])
     final = [r.pk for debt in debts if debt.action == ReportDue.FAILED for r in debt.recipients]
     bulk.update(MessageRecipient, ["state", "settled_at"], [(RecipientState.FAILED.value, now, pk) for pk in final])
-    queue.close_messages([debt.message.pk for debt in debts], now=now)
+    leasing.close_messages([debt.message.pk for debt in debts], now=now)
 
 
 def _fail_events(debt: _Debt, node: Node, now: datetime) -> list[record.NewEvent]:

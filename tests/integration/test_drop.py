@@ -14,7 +14,7 @@ from connectors.choices import ItemState, RecipientState
 from connectors.conf import transport_config
 from connectors.models import EventLogEntry, ForeignConnector, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.owner import Owner
-from connectors.transport import queue as queues
+from connectors.transport import leasing
 from connectors.transport.couriers.drop import failure
 from connectors.transport.service import Service
 from tracking.models import TrackingEvent
@@ -430,7 +430,7 @@ class TestReturn:
 def lease(site):
     """Lease what waits, by a process that is no longer there; return the items."""
     waiting = Queue.objects.get()
-    return queues.lease(waiting, directory=str(site.drop), token="dead", limit=10, limit_bytes=10**9, folder_of=None)
+    return leasing.lease(waiting, directory=str(site.drop), token="dead", limit=10, limit_bytes=10**9, folder_of=None)
 
 
 class TestRecovery:
@@ -457,7 +457,7 @@ class TestRecovery:
     @pytest.mark.rule("DR-26")
     def test_a_staged_temp_file_is_published_under_its_name(self, site, item, transport):
         (site.drop / item.temp_name).write_bytes(b"complete")
-        queues.mark_staged([item.pk])
+        leasing.mark_staged([item.pk])
 
         transport()
 
@@ -467,7 +467,7 @@ class TestRecovery:
     @pytest.mark.rule("DR-26")
     @pytest.mark.parametrize("collected", [False, True])
     def test_a_temp_file_that_is_gone_was_published(self, site, item, transport, collected):
-        queues.mark_staged([item.pk])
+        leasing.mark_staged([item.pk])
         if not collected:
             (site.drop / item.final_name).write_bytes(b"complete")
 
@@ -480,7 +480,7 @@ class TestRecovery:
 
     @pytest.mark.rule("DR-26")
     def test_nothing_is_decided_while_the_directory_is_away(self, site, item, transport):
-        queues.mark_staged([item.pk])
+        leasing.mark_staged([item.pk])
         site.drop.rename(site.drop.with_name("away"))
 
         transport()
@@ -505,7 +505,7 @@ class TestRecovery:
         send_on(site, ["pickup", "categorize"])
         config = transport_config()
         with Owner(config.run_dir) as living:
-            (item,) = queues.lease(
+            (item,) = leasing.lease(
                 Queue.objects.get(),
                 directory=str(site.drop),
                 token=living.token,

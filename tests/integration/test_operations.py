@@ -13,8 +13,7 @@ from connectors.choices import ItemState, JobState, MessageState, Outcome, Pendi
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Message, MessageRecipient, Queue, QueueItem
-from connectors.transport import jobs, operations, queue_operations
-from connectors.transport import queue as queues
+from connectors.transport import jobs, leasing, operations, queue_operations
 from connectors.transport.jobs import Order
 from tests.queue_fixtures import fax_queue, queued
 from tracking.models import TrackedMessage, TrackingEvent
@@ -88,15 +87,15 @@ def test_a_verb_meets_a_state(site, tmp_path, verb, before, after):
 def test_two_verbs_during_a_delivery_leave_exactly_one_outcome(site, first, second, fails):
     queue = fax_queue(site)
     item = queued(site, queue, now=NOW)
-    (leased,) = queues.lease(queue, directory=str(site.drop), token="t", limit=1, folder_of=None)
+    (leased,) = leasing.lease(queue, directory=str(site.drop), token="t", limit=1, folder_of=None)
 
     for verb in (first, second):
         run(site, verb, queue=queue)
     if fails:
-        queues.release([leased.pk])
+        leasing.release([leased.pk])
         operations.settle_pending(site.node, now=NOW)
     else:
-        queues.settle_delivered(queue, [leased], [], owed={}, now=NOW)
+        leasing.settle_delivered(queue, [leased], [], owed={}, now=NOW)
         operations.settle_pending(site.node, now=NOW)
 
     state, pending = state_of(item)

@@ -10,7 +10,7 @@ from connectors import choices
 from connectors.choices import ItemState, MessageState, Priority, QueueStatus, RecipientState, Verb
 from connectors.conf import TransportConfig, transport_config
 from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample, TransportSettings
-from connectors.transport import jobs, poison, queue_operations
+from connectors.transport import jobs, leasing, poison, queue_operations
 from connectors.transport import queue as queues
 from connectors.transport.boot import Boot
 from connectors.transport.delivery import Delivery
@@ -94,7 +94,7 @@ class Dead(Delivery):
     """A delivery process that dies with its batch in hand."""
 
     def crash(self, queue, limit=200):
-        return queues.lease(queue, directory="/nonexistent", token="dead", limit=limit, folder_of=None)
+        return leasing.lease(queue, directory="/nonexistent", token="dead", limit=limit, folder_of=None)
 
 
 @pytest.mark.rule("QR-50", "QA-8", "MT-L", "QU-4")
@@ -107,7 +107,7 @@ def test_the_second_crash_sets_the_guilty_message_apart_and_no_other(site):
     assert list(Message.objects.values_list("crash_count", flat=True)) == [1, 1, 1]
 
     restarted = Delivery(site.node, config=config, token="me2")
-    assert queues.lease(queue, directory="/x", token="dead", limit=1, folder_of=None)[0].pk == items[0].pk
+    assert leasing.lease(queue, directory="/x", token="dead", limit=1, folder_of=None)[0].pk == items[0].pk
     restarted.recover(NOW)
     while restarted.run_once(NOW):
         pass
@@ -182,7 +182,7 @@ def test_priorities_count_only_when_switched_on(site):
     on = TransportConfig(data_dir=Path("/x"), priority_queuing=True)
     off = TransportConfig(data_dir=Path("/x"))
 
-    leased = queues.lease(queue, directory="/x", token="t", limit=2, folder_of=None, by_priority=True)
+    leased = leasing.lease(queue, directory="/x", token="t", limit=2, folder_of=None, by_priority=True)
 
     order = QueueItem.objects.in_bulk([item.pk for item in leased])
     assert sorted(row.priority for row in order.values()) == [Priority.NORMAL, Priority.HIGH]

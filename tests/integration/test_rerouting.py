@@ -184,13 +184,13 @@ def test_a_suspended_queue_of_a_touched_connector_is_left_alone(site, waiting, t
 
 @pytest.mark.rule("RT-53")
 def test_a_message_in_flight_finishes_under_the_old_configuration(site, waiting, transport):
-    from connectors.transport import queue as queues
+    from connectors.transport import leasing
 
-    (item,) = queues.lease(
+    (item,) = leasing.lease(
         Queue.objects.get(), directory=str(site.drop), token="dead", limit=1, limit_bytes=10**9, folder_of=None
     )
     (site.drop / item.temp_name).write_bytes(b"complete")
-    queues.mark_staged([item.pk])
+    leasing.mark_staged([item.pk])
     configuration.change(fax(), {"drop_directory": "elsewhere"})
 
     transport()

@@ -251,7 +251,7 @@ def test_corpus_bodies_reach_the_gateway_unchanged(site, corpus, replay, transpo
 @pytest.mark.rule("UP-20")
 def test_a_batch_of_large_files_ends_before_it_fills_the_memory(site, pickup, transport):
     from connectors.conf import transport_config
-    from connectors.transport import queue as queues
+    from connectors.transport import leasing
     from connectors.transport.scan import Scanner
 
     for number in range(4):
@@ -266,6 +266,6 @@ def test_a_batch_of_large_files_ends_before_it_fills_the_memory(site, pickup, tr
     Path(site.drop).rename(site.drop.with_name("away"))
     transport()
     queue = Queue.objects.get()
-    leased = queues.lease(queue, directory="x", token="t", limit=200, limit_bytes=2500, folder_of=None)
+    leased = leasing.lease(queue, directory="x", token="t", limit=200, limit_bytes=2500, folder_of=None)
     assert len(leased) == 2
     assert transport_config().batch_bytes == 64 * 1024 * 1024

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from connectors.models import Queue
-from connectors.transport.queue import LeasedItem
+from connectors.transport.leasing import LeasedItem
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

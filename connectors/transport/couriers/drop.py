@@ -19,8 +19,8 @@ from connectors.mail import drop_format
 from connectors.mail.envelope import Recipient
 from connectors.models import ForeignConnector, Queue
 from connectors.transport.couriers.base import HopFailure, ItemFailure, Prepared
+from connectors.transport.leasing import LeasedItem
 from connectors.transport.original_size import routing_size
-from connectors.transport.queue import LeasedItem
 
 _FAILURES = {
     errno.ENOENT: HopFailure(text="451 4.3.5 Drop directory does not exist", context="DropMissing"),

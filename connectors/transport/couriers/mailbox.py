@@ -17,7 +17,7 @@ from connectors.conf import TransportConfig
 from connectors.mail.address import TypedAddress, address_key
 from connectors.models import DirectoryRecipient, ProxyAddress, Queue, proxy_key
 from connectors.transport.couriers.base import HopFailure, ItemFailure, Prepared
-from connectors.transport.queue import LeasedItem
+from connectors.transport.leasing import LeasedItem
 
 
 def store_path(queue: Queue) -> Path:
