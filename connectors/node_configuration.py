@@ -51,6 +51,8 @@ TRANSPORT_SETTINGS = {
     "TransientFailureRetryInterval": "transient_retry_interval",
     "OutboundConnectionFailureRetryInterval": "outbound_retry_interval",
     "MailboxDeliveryQueueRetryInterval": "mailbox_retry_interval",
+    "MessageRetryInterval": "message_retry_interval",
+    "MailboxFullGracePeriod": "mailbox_full_grace",
     "MessageExpirationTimeout": "message_expiration",
     "ExpireSuspended": "expire_suspended",
     "MaxIdleTimeBeforeResubmit": "max_idle_before_resubmit",

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from connectors import configuration, routing_table
-from connectors.choices import ItemState, QueueStatus
+from connectors.choices import FREE, QueueStatus
 from connectors.models import Connector, ForeignConnector, MessageRecipient, Node, Queue, QueueItem
 from connectors.transport.routing import Verdict, resolve
 
@@ -50,7 +50,7 @@ def waiting(connector: Connector) -> tuple[tuple[str, int], ...]:
     """Return the queues of a connector and the messages that wait in each; suspended queues stay (RT-50, FC-22)."""
     counts = []
     for queue in Queue.objects.filter(next_hop_connector=connector.guid).select_related("node").order_by("pk"):
-        count = QueueItem.objects.filter(queue=queue, state=ItemState.READY).count()
+        count = sum(QueueItem.objects.filter(queue=queue, state=state).count() for state in FREE)
         if count and queue.status != QueueStatus.SUSPENDED:
             counts.append((queue.next_hop_domain, count))
     return tuple(counts)
@@ -103,7 +103,7 @@ def _verdicts(connector: Connector, node: Node) -> list[Verdict]:
     """Route the first recipients that wait for a connector on a node by the tables of this transaction."""
     rows = list(
         MessageRecipient.objects.filter(
-            item__queue__next_hop_connector=connector.guid, item__queue__node=node, item__state=ItemState.READY
+            item__queue__next_hop_connector=connector.guid, item__queue__node=node, item__state__in=FREE
         )
         .exclude(item__queue__status=QueueStatus.SUSPENDED)
         .order_by("pk")

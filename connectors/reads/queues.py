@@ -32,6 +32,10 @@ _STOPPED = (
     "SELECT COUNT(*) FROM (SELECT 1 FROM connectors_queueitem item"
     " WHERE item.queue_id = connectors_queue.id AND item.state = 'suspended' LIMIT %s) capped"
 )
+_DEFERRED = (
+    "SELECT COUNT(*) FROM (SELECT 1 FROM connectors_queueitem item"
+    " WHERE item.queue_id = connectors_queue.id AND item.state = 'deferred' LIMIT %s) capped"
+)
 _RATE_SPAN = timedelta(seconds=60)  # QU-13
 
 
@@ -47,8 +51,9 @@ class QueueSummary:
     status_label: str
     next_hop_connector: UUID
     identity: str  # Server\\Queue (QU-15)
-    waiting: int  # ready, suspended and in transfer; the first two at most CAP + 1 each
+    waiting: int  # ready, suspended, deferred and in transfer; the first three at most CAP + 1 each
     stopped: int  # of them suspended
+    deferred: int  # of them refused for now, each waiting by itself (QR-24)
     moving: int  # of them in transfer
     incoming: float  # messages a second over the last 60 s
     outgoing: float
@@ -84,14 +89,19 @@ class QueueSummary:
         return self.delivery_type == DeliveryType.UNDEFINED and self.domain == SUBMISSION_DOMAIN
 
     @property
-    def may_retry(self) -> bool:
-        """Tell whether an attempt can be asked for now (QO-6)."""
+    def is_retrying(self) -> bool:
+        """Tell whether its next hop failed and is tried again later."""
         return self.status == QueueStatus.RETRY
+
+    @property
+    def may_retry(self) -> bool:
+        """Tell whether an attempt can be asked for now: of the queue, or of messages that wait by themselves (QO-6)."""
+        return self.is_retrying or (bool(self.deferred) and not self.is_suspended)
 
     @property
     def may_resubmit(self) -> bool:
         """Tell whether its messages can be routed again (QO 3.1)."""
-        return self.may_retry or self.delivery_type == DeliveryType.UNREACHABLE
+        return self.is_retrying or self.delivery_type == DeliveryType.UNREACHABLE
 
     def is_stuck(self, now: datetime) -> bool:
         """Tell whether mail waits here for more than its turn."""
@@ -110,6 +120,11 @@ class QueueSummary:
             return _("these messages stopped the service")
         if self.stopped and self.stopped == self.waiting:
             return _("all its messages are suspended")
+        if self.deferred and not self.is_retrying:
+            text = ngettext(
+                "%(count)s of them was refused for now", "%(count)s of them were refused for now", self.deferred
+            )
+            return text % {"count": display.capped(self.deferred, CAP)}
         return self.error_sentence
 
 
@@ -131,8 +146,10 @@ def summaries(pk: int | None = None, *, now: datetime | None = None) -> list[Que
     ).annotate(
         waiting=RawSQL(_WAITING, (CAP + 1,), output_field=IntegerField()),  # noqa: S611 (constant text)
         stopped=RawSQL(_STOPPED, (CAP + 1,), output_field=IntegerField()),  # noqa: S611 (constant text)
+        deferred=RawSQL(_DEFERRED, (CAP + 1,), output_field=IntegerField()),  # noqa: S611 (constant text)
         oldest_ready=Subquery(oldest.filter(state=ItemState.READY)[:1]),
         oldest_stopped=Subquery(oldest.filter(state=ItemState.SUSPENDED)[:1]),
+        oldest_deferred=Subquery(oldest.filter(state=ItemState.DEFERRED)[:1]),
     )
     if pk is not None:
         rows = rows.filter(pk=pk)
@@ -176,16 +193,17 @@ def _rates(now: datetime) -> dict[int, tuple[float, float]]:
 
 
 def _summary(row: Queue, facts: _Facts) -> QueueSummary:
-    # The four names are annotated in summaries().
-    ready, stopped = row.waiting, row.stopped  # type: ignore[attr-defined]
-    moments = [at for at in (row.oldest_ready, row.oldest_stopped) if at is not None]  # type: ignore[attr-defined]
+    # These six names are annotated in summaries().
+    ready, stopped, deferred = row.waiting, row.stopped, row.deferred  # type: ignore[attr-defined]
+    oldest = (row.oldest_ready, row.oldest_stopped, row.oldest_deferred)  # type: ignore[attr-defined]
+    moments = [at for at in oldest if at is not None]
     is_submission = row.delivery_type == DeliveryType.UNDEFINED and row.next_hop_domain == SUBMISSION_DOMAIN
     if is_submission:
         ready, first = unrouted(), queue_rows.submitted().values_list("received_at", flat=True).first()
         moments = [first] if first else []
     moving = facts.moving.get(row.pk, 0)
     incoming, outgoing = facts.rates.get(row.pk, (0.0, 0.0))
-    waiting = ready + stopped + moving
+    waiting = ready + stopped + deferred + moving
     used_at = max((at for at in (row.last_success_at, row.last_retry_at) if at), default=None)
     is_used = waiting or is_submission or row.status not in {QueueStatus.READY, QueueStatus.CONNECTING}
     return QueueSummary(
@@ -199,6 +217,7 @@ def _summary(row: Queue, facts: _Facts) -> QueueSummary:
         identity=queue_rows.queue_identity(row),
         waiting=waiting,
         stopped=stopped,
+        deferred=deferred,
         moving=moving,
         incoming=incoming,
         outgoing=outgoing,
@@ -282,6 +301,6 @@ def queue_answer(queue: QueueSummary, now: datetime) -> tuple[str, str]:
     if queue.oldest_at is not None:
         text += ", " + _("the oldest for %(span)s") % {"span": display.duration(now - queue.oldest_at)}
     text = _("%(fact)s: %(reason)s.") % {"fact": text, "reason": queue.why} if queue.why else f"{text}."
-    if queue.status == QueueStatus.RETRY and queue.next_retry_at is not None and queue.next_retry_at > now:
+    if queue.is_retrying and queue.next_retry_at is not None and queue.next_retry_at > now:
         text += " " + _("Next retry in %(span)s.") % {"span": display.duration(queue.next_retry_at - now)}
     return ("wait" if queue.is_stuck(now) else "info"), text

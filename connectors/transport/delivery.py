@@ -2,7 +2,7 @@
 
 Promises: a file is published exactly once for a crash of ours at any instant: a rename only follows the `staged`
 commit, and after it the temp file is the witness.
-Leaves to neighbours: what a file holds (couriers), the rows (queue).
+Leaves to neighbours: what a file holds (couriers), the rows (leasing, deferral, queue).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import DROP_EVENTS, Event
 from connectors.models import IN_TRANSFER, ForeignConnector, Node, Queue, QueueItem
-from connectors.transport import leasing, poison
+from connectors.transport import deferral, leasing, poison
 from connectors.transport import queue as queues
-from connectors.transport.couriers.base import Courier, HopFailure
+from connectors.transport.couriers.base import Courier, HopFailure, Prepared
 from connectors.transport.couriers.drop import DropCourier, failure, relayed
 from connectors.transport.couriers.drop_return import DropReturn
 from connectors.transport.couriers.mailbox import MailboxCourier
@@ -60,6 +60,8 @@ class Delivery:
     def use(self, config: TransportConfig) -> None:
         """Go on with other times and counts (QX-4)."""
         self._config = config
+        for courier in self.couriers.values():
+            courier.use(config)
 
     def _defer(self, now: datetime) -> None:
         """Write the next few hundred DEFER events of each queue that went into Retry (MT-E, MTA-7)."""
@@ -75,6 +77,7 @@ class Delivery:
         self._defer(now)
         suspended = self._config.expire_suspended
         done = queues.expire(self._node, limit=self._config.batch, now=now, suspended=suspended)
+        done += deferral.wake(now=now)
         for queue in [*queues.due(self._node, now=now), *self._drop_return.ready(now)]:
             queue.node = self._node
             courier = self.couriers.get(queue.delivery_type)
@@ -99,22 +102,14 @@ class Delivery:
         if not items:
             return 0
         try:
-            prepared = courier.prepare(queue, items)
+            prepared = courier.prepare(queue, items, now=now)
         except Exception:
             # A bug, or content that breaks us: every message of the batch is suspect and goes alone from now on.
             self._suspect(items, now)
             raise
         if self._careful:
             poison.forgive([item.message.pk for item in items])
-        for failed in prepared.failed:
-            leasing.fail_items(
-                [failed.item],
-                text=failed.text,
-                source=_source(queue),
-                context=failed.context,
-                connector=queue.connector_name,
-                now=now,
-            )
+        self._turn_away(queue, prepared, now)
         trouble = prepared.trouble
         left = list(prepared.left)
         lost = self._lost(left) if trouble is not None else []
@@ -133,7 +128,23 @@ class Delivery:
             self._trouble(queue, left, trouble, now)
         elif left:
             leasing.release([item.pk for item in left])
-        return len(prepared.written) + len(prepared.failed)
+        elif not prepared.written:
+            queues.answered(queue, now=now)
+        return len(prepared.written) + len(prepared.failed) + len(prepared.deferred)
+
+    def _turn_away(self, queue: Queue, prepared: Prepared, now: datetime) -> None:
+        """Record what the next hop refuses: for good, or for now (QR-24, QR-25)."""
+        source, connector = _source(queue), queue.connector_name
+        for failed in prepared.failed:
+            leasing.fail_items(
+                [failed.item], text=failed.text, source=source, context=failed.context, connector=connector, now=now
+            )
+        refused: dict[tuple[str, str], list[LeasedItem]] = {}
+        for one in prepared.deferred:
+            refused.setdefault((one.text, one.context), []).append(one.item)
+        again = now + self._config.message_retry
+        for (text, context), items in refused.items():
+            deferral.defer(queue, items, text=text, context=context, source=source, retry_at=again, now=now)
 
     def _suspect(self, items: Sequence[LeasedItem], now: datetime) -> None:
         """Count a crash against a batch in hand and give it back (QR-50)."""
@@ -144,8 +155,7 @@ class Delivery:
 
     def _lost(self, items: Sequence[LeasedItem]) -> list[LeasedItem]:
         """Return the items whose content file is gone from the spool: somebody deleted it."""
-        spool_dir = self._config.spool_dir
-        return [item for item in items if not os.path.lexists(f"{spool_dir}/{item.message.spool_name}")]
+        return [item for item in items if _is_gone(self._config.spool_dir / item.message.spool_name)]
 
     def _fail_lost(self, queue: Queue, items: Sequence[LeasedItem], now: datetime) -> None:
         logger.critical("content of messages is lost", extra={"spool_names": [i.message.spool_name for i in items]})
@@ -285,6 +295,17 @@ class Delivery:
                 )
             )
             disk.unlink_all(directory / name for name in names if _owner_of(name) not in known)
+
+
+def _is_gone(path: Path) -> bool:
+    """Tell whether nothing has this name; a place that cannot be looked at hides its files, it has not lost them."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _owner_of(name: str) -> str:

@@ -20,7 +20,7 @@ from django.db.models import F
 from django.utils.translation import gettext as _
 
 from connectors import queue_filter, queue_properties, queue_rows
-from connectors.choices import DeliveryType, ItemState, JobScope, JobState, Outcome, QueueStatus, Verb
+from connectors.choices import FREE, DeliveryType, ItemState, JobScope, JobState, Outcome, QueueStatus, Verb
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
@@ -250,7 +250,7 @@ def _finish(job: BulkJob, *, now: datetime) -> None:
 
 def _empty_to_ready(queue_pk: int) -> None:
     """A queue in Retry whose messages all went back to Submission is Ready (QU 1.4)."""
-    if not QueueItem.objects.filter(queue=queue_pk, state=ItemState.READY).exists():
+    if not any(QueueItem.objects.filter(queue=queue_pk, state=state).exists() for state in FREE):
         clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
         Queue.objects.filter(pk=queue_pk, status=QueueStatus.RETRY).update(status=QueueStatus.READY, **clear)
 

@@ -1,7 +1,7 @@
 """Leasing: copies in the hands of one process at a time, and what became of them (DR-25, QR-25, QR-26).
 
 Promises: a leased item has one living holder; settling, failing and their events commit together.
-Leaves to neighbours: the queue itself and its retries (queue), moving bytes (couriers).
+Leaves to neighbours: the queue itself and its retries (queue), copies refused for now (deferral), moving bytes (couriers).
 Crash: the lease of a process that ended is taken up by `delivery.recover`; nothing here touches a file.
 """
 
@@ -214,7 +214,9 @@ def fail_items(
     if not items:
         return
     with transaction.atomic():
-        QueueItem.objects.filter(pk__in=[item.pk for item in items]).update(state=ItemState.REMOVED, leased_by="")
+        QueueItem.objects.filter(pk__in=[item.pk for item in items]).update(
+            state=ItemState.REMOVED, leased_by="", retry_at=None
+        )
         MessageRecipient.objects.filter(item__in=[item.pk for item in items], state=RecipientState.QUEUED).update(
             state=RecipientState.FAILING,
             status_text=text,

@@ -1,8 +1,8 @@
 """Queue: where copies wait for one next hop; its status, its retries, and what leaves it without a delivery.
 
 Promises: backing off, expiring, sending back and their events commit together.
-Leaves to neighbours: choosing next hops (routing), who holds which copy (leasing).
-With leasing the only writer of Queue and QueueItem state that no person asked for; what people ask is `operations`.
+Leaves to neighbours: choosing next hops (routing), who holds which copy (leasing), single copies refused for now (deferral).
+With these two the only writer of Queue and QueueItem state that no person asked for; what people ask is `operations`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
-from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatus, RecipientState
+from connectors.choices import FREE, DeliveryType, ItemState, MessageState, QueueStatus, RecipientState
 from connectors.conf import TransportConfig
 from connectors.models import Connector, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.transport import leasing
@@ -99,10 +99,14 @@ def due(node: Node, *, now: datetime) -> list[Queue]:
     )
 
 
-def next_retry_at(node: Node) -> datetime | None:
-    """Return when the next queue in Retry is due."""
-    waiting = Queue.objects.filter(node=node, status=QueueStatus.RETRY).exclude(next_retry_at=None)
-    return waiting.order_by("next_retry_at").values_list("next_retry_at", flat=True).first()
+def answered(queue: Queue, *, now: datetime) -> None:
+    """Record that the next hop was reached and took none of a batch: the queue is well, its ladder begins anew.
+
+    Each message of the batch has its own fate; only that message fails or waits (QR-24, QR-25).
+    """
+    live = Queue.objects.filter(pk=queue.pk)
+    live.update(last_retry_at=now, last_error="", retry_count=0, first_retry_at=None, next_retry_at=None)
+    live.exclude(status=QueueStatus.SUSPENDED).update(status=QueueStatus.READY)
 
 
 def back_off(
@@ -167,11 +171,11 @@ def expire(node: Node, *, limit: int, now: datetime, suspended: bool = True) -> 
         return 0  # the usual case: one probe of an index, no lock
     states = [ItemState.READY, ItemState.SUSPENDED] if suspended else [ItemState.READY]
     late = QueueItem.objects.filter(
-        queue__node=node, state__in=states, message__state=MessageState.ROUTED, message__expires_at__lte=now
-    ).exclude(queue__status=QueueStatus.ACTIVE)
+        queue__node=node, message__state=MessageState.ROUTED, message__expires_at__lte=now
+    ).filter(Q(state=ItemState.DEFERRED) | (Q(state__in=states) & ~Q(queue__status=QueueStatus.ACTIVE)))
     with transaction.atomic():
-        keys = list(late.order_by("pk").values_list("pk", flat=True)[:limit])
-        items = leasing.load(keys)
+        free = late.order_by("pk").select_for_update(of=("self",), skip_locked=True)
+        items = leasing.load(list(free.values_list("pk", flat=True)[:limit]))
         leasing.fail_items(
             items,
             text="550 4.4.7 QUEUE.Expired; message expired",
@@ -199,15 +203,28 @@ def touched(node: Node, *, since: int) -> QuerySet[Queue]:
     )
 
 
+def free_keys(queue_pk: int, *, limit: int, before: datetime | None = None) -> list[int]:
+    """Lock the oldest copies that nobody stopped or holds, in the caller's transaction; return their keys.
+
+    `before` bounds when they entered. One query a state: each has a partial index of its own.
+    """
+    keys: list[int] = []
+    for state in FREE:
+        rows = QueueItem.objects.filter(queue=queue_pk, state=state).order_by("pk")
+        if before is not None:
+            rows = rows.filter(entered_at__lt=before)
+        keys.extend(rows.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+    return sorted(keys)[:limit]
+
+
 def resubmit(queue: Queue, *, limit: int, now: datetime) -> int:
     """Send up to `limit` waiting copies of a queue back to Submission; return how many (MT-J, QO-7)."""
     with transaction.atomic():
-        ready = QueueItem.objects.filter(queue=queue, state=ItemState.READY).order_by("pk")
-        keys = list(ready.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
+        keys = free_keys(queue.pk, limit=limit)
         if not keys:
             return 0
         items = leasing.load(keys)
-        QueueItem.objects.filter(pk__in=keys).update(state=ItemState.REMOVED)
+        QueueItem.objects.filter(pk__in=keys).update(state=ItemState.REMOVED, retry_at=None)
         MessageRecipient.objects.filter(item__in=keys, state=RecipientState.QUEUED).update(
             state=RecipientState.SUBMITTED, item=None, final_address=""
         )

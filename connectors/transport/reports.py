@@ -223,8 +223,8 @@ def _header_of(message: Message, config: TransportConfig) -> tuple[bytes, Sequen
     """Return the header of a message as bytes and fields; all that was read when it cannot be split."""
     try:
         raw = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + _HEAD_BYTES)
-    except FileNotFoundError:
-        return b"", ()  # somebody deleted the content: the sender is told all the same
+    except OSError:
+        return b"", ()  # somebody deleted the content, or it cannot be read: the sender is told all the same
     data = raw[message.content_offset :]
     try:
         header = split(data)
@@ -240,7 +240,7 @@ def _returned(debt: _Debt, manner: Manner, config: TransportConfig) -> bytes | N
         return None
     try:
         return (config.spool_dir / message.spool_name).read_bytes()[message.content_offset :]
-    except FileNotFoundError:
+    except OSError:
         return None
 
 
@@ -259,14 +259,15 @@ def _original(message: Message, header: bytes, content: bytes | None) -> Origina
 
 
 def _fate(recipient: MessageRecipient) -> Fate:
-    waited_in = recipient.item.queue if recipient.item is not None else None
+    item = recipient.item
+    waited_in = item.queue if item is not None else None
     return Fate(
         address=recipient.address,
         orcpt=recipient.orcpt,
         reply=recipient.status_text,
         from_drop=recipient.fail_source == "GATEWAY",
         last_attempt_at=waited_in.last_retry_at if waited_in else None,
-        last_error=waited_in.last_error if waited_in else "",
+        last_error=(waited_in.last_error or item.last_error) if item is not None and waited_in is not None else "",
     )
 
 

@@ -12,10 +12,11 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q
 
-from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatus, RecipientState, ReportDue
+from connectors.choices import STILL, DeliveryType, ItemState, MessageState, QueueStatus, RecipientState, ReportDue
 from connectors.conf import TransportConfig
 from connectors.models import IN_TRANSFER, Message, MessageRecipient, Node, Queue, QueueItem, QueueSample
 from connectors.transport import operations, poison
+from connectors.transport import queue as queues
 
 INTERVAL = timedelta(seconds=5)
 SAMPLES = 12  # rates are averages over the last 60 s
@@ -97,11 +98,9 @@ def _counts(rows: object) -> dict[int, int]:
 
 
 def send_back_older(queue_pk: int, since: datetime, *, server: str, now: datetime) -> int:
-    """Send up to a few hundred ready copies that entered the queue before `since` to Submission; return how many."""
-    old = QueueItem.objects.filter(queue=queue_pk, state=ItemState.READY, entered_at__lt=since)
+    """Send up to a few hundred free copies that entered the queue before `since` to Submission; return how many."""
     with transaction.atomic():
-        keys = list(old.order_by("pk").values_list("pk", flat=True)[:_BATCH])
-        copies = [copy for copy in operations.lock(keys) if copy.state == ItemState.READY]
+        copies = operations.lock(queues.free_keys(queue_pk, limit=_BATCH, before=since))
         operations.send_back(copies, source="QUEUE", server=server, now=now)
     return len(copies)
 
@@ -129,14 +128,20 @@ def _holding(state: str) -> Exists:
 
 
 def settle_empty(node: Node) -> None:
-    """A queue in Retry or Connecting that holds nothing any more is Ready (QU 1.4)."""
+    """A queue in Retry or Connecting that holds nothing any more is Ready (QU 1.4).
+
+    So is one in Active with nothing to transfer: the process ended before it said so.
+    """
     clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None, "resubmitted_at": None}
     empty = Queue.objects.filter(node=node, status__in=[QueueStatus.RETRY, QueueStatus.CONNECTING])
-    empty = empty.filter(~_holding(ItemState.READY), ~_holding(ItemState.SUSPENDED))
+    empty = empty.filter(*(~_holding(state) for state in STILL))
     moving = QueueItem.objects.filter(IN_TRANSFER).values("queue")
     submitted = Message.objects.filter(node=node, state=MessageState.SUBMITTED)
     if empty.exists() and not submitted.exists():  # what was sent back may be routed into it again
         empty.exclude(pk__in=moving).update(status=QueueStatus.READY, **clear)
+    left = Queue.objects.filter(node=node, status=QueueStatus.ACTIVE).filter(~_holding(ItemState.READY))
+    if left.exists():
+        left.exclude(pk__in=moving).update(status=QueueStatus.READY, **clear)
 
 
 def remove_idle(node: Node, *, config: TransportConfig, now: datetime) -> int:
@@ -148,7 +153,7 @@ def remove_idle(node: Node, *, config: TransportConfig, now: datetime) -> int:
     limit = now - config.queue_max_idle
     idle = idle.filter(Q(last_success_at=None) | Q(last_success_at__lte=limit))
     idle = idle.filter(Q(last_retry_at=None) | Q(last_retry_at__lte=limit), last_success_at__isnull=False)
-    for state in (ItemState.READY, ItemState.SUSPENDED, ItemState.DELIVERED):
+    for state in (*STILL, ItemState.DELIVERED):
         idle = idle.filter(~_holding(state))
     queue = idle.order_by("pk").first()
     if queue is None or QueueItem.objects.filter(IN_TRANSFER, queue=queue).exists():

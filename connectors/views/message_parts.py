@@ -47,10 +47,15 @@ def content(request: HttpRequest, tracked: int) -> HttpResponse:
     if message is None:
         raise Http404
     is_here = reads.is_here(message)
-    shown = reads.read_content(message, transport_config()) if is_here else None
+    try:
+        shown = reads.read_content(message, transport_config()) if is_here else None
+    except OSError as error:
+        shown, problem = None, error.strerror or str(error)
+    else:
+        problem = ""
     if shown is not None:
         _audit(message)
-    context = {"tracked": tracked, "message": message, "content": shown, "is_here": is_here}
+    context = {"tracked": tracked, "message": message, "content": shown, "is_here": is_here, "problem": problem}
     part = "connectors/_message_content.html"
     template = part if wants_partial(request) else "connectors/message_part.html"
     return render(request, template, context | {"part": part})
