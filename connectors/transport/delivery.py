@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from connectors import disk, drop_directory, event_log, owner
@@ -37,6 +37,7 @@ _EVENT_OF = {
     "DropMissing": Event.NO_DROP_DIRECTORY,
     "DropDenied": Event.DROP_UNAUTHORIZED,
 }
+_LOOK_EVERY = timedelta(seconds=1)
 _OUR_TEMP = re.compile(r"\.\d+-[0-9a-f-]{36}\.tmp(\.probed?)?")
 
 
@@ -54,6 +55,7 @@ class Delivery:
             DeliveryType.MAILBOX: MailboxCourier(config),
         }
         self._drop_return = DropReturn(node, directory_of=drop.directory)
+        self._looked_at: datetime | None = None  # for deferred copies that are due
         self._swept = False
         self._careful = poison.any_suspects(node)  # suspects of a crash are delivered one at a time (QR-50)
 
@@ -77,13 +79,21 @@ class Delivery:
         self._defer(now)
         suspended = self._config.expire_suspended
         done = queues.expire(self._node, limit=self._config.batch, now=now, suspended=suspended)
-        done += deferral.wake(now=now)
+        done += self._wake(now)
         for queue in [*queues.due(self._node, now=now), *self._drop_return.ready(now)]:
             queue.node = self._node
             courier = self.couriers.get(queue.delivery_type)
             if courier is not None:
                 done += self._deliver(queue, courier, now)
         return done
+
+    def _wake(self, now: datetime) -> int:
+        """Make ready what waited by itself and is due; look at most once a second while there is nothing (QR-6)."""
+        if self._looked_at is not None and timedelta(0) <= now - self._looked_at < _LOOK_EVERY:
+            return 0
+        woken = deferral.wake(now=now)
+        self._looked_at = None if woken else now
+        return woken
 
     def _deliver(self, queue: Queue, courier: Courier, now: datetime) -> int:
         directory = courier.directory(queue)

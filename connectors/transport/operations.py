@@ -340,10 +340,7 @@ def settle_pending(node: Node, *, now: datetime) -> int:
 
 
 def _redirect(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
-    """Move waiting copies to the queue of another connector; suspended ones stay so (QO-13 b).
-
-    What the old next hop said of a copy is forgotten: the new one is asked at once.
-    """
+    """Move waiting copies to another connector's queue, which is asked at once; suspended ones stay so (QO-13 b)."""
     target = queue_operations.redirect_target(job.node, job.connector_name)
     names = dict(Queue.objects.filter(pk__in={copy.queue for copy in copies}).values_list("pk", "connector_name"))
     moved = [
