@@ -323,11 +323,13 @@ class TestWhatPeopleSee:
     def test_the_error_of_its_queue_is_that_of_a_ready_message_and_not_of_a_deferred_one(self, site):
         queue = fax_queue(site, status=QueueStatus.RETRY, retry_count=3, last_error="451 4.3.5 x")
         own, ready = deferred(site, queue), queued(site, queue, now=NOW)
+        QueueItem.objects.filter(pk=ready.pk).update(attempts=2, last_error="452 earlier")
 
         shown = {item.pk: queue_rows.properties(item) for item in queue_rows.with_facts(QueueItem.objects.all())}
 
         assert (shown[own.pk]["LastError"], shown[own.pk]["RetryCount"]) == ("452 4.2.2 full", 2)
-        assert (shown[ready.pk]["LastError"], shown[ready.pk]["RetryCount"]) == ("451 4.3.5 x", 3)
+        assert (shown[ready.pk]["LastError"], shown[ready.pk]["RetryCount"]) == ("451 4.3.5 x", 5)
+        assert (found("RetryCount -eq 5"), found("RetryCount -eq 2")) == ({ready.pk}, {own.pk})
 
     @pytest.mark.rule("QX-2", "QR-40")
     def test_counts_ages_and_needs_include_it(self, site):
