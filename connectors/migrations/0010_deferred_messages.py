@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connectors', '0007_transport_settings'),
+        ('connectors', '0009_deliver_again'),
     ]
 
     operations = [
