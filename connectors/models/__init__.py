@@ -1,10 +1,11 @@
-"""Tables of connectors. Order: node, domain, directory, connector, message, queue, job, source_file, submitter, notice, transport_settings."""
+"""Tables of connectors. Order: node, domain, directory, connector, message, queue, job, source_file, ledger, submitter, notice, transport_settings."""
 
 from connectors.models.connector import AddressSpace, ConfigGeneration, Connector, ForeignConnector
 from connectors.models.directory import Contact, DirectoryRecipient, Group, Mailbox, ProxyAddress, proxy_key
 from connectors.models.domain import AcceptedDomain
 from connectors.models.event_log import EventLogEntry
 from connectors.models.job import BulkJob, JobTarget
+from connectors.models.ledger import LedgerCheck
 from connectors.models.message import Message, MessageRecipient
 from connectors.models.node import Node
 from connectors.models.notice import NoticeSettings, NoticeText
@@ -43,6 +44,7 @@ __all__ = [
     "ForeignConnector",
     "Group",
     "JobTarget",
+    "LedgerCheck",
     "Mailbox",
     "Message",
     "MessageRecipient",

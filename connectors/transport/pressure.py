@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum, StrEnum
@@ -179,7 +180,7 @@ class Monitor:
         lasting = [Event.PRESSURE] * bool(pressed) + [Event.DISK_SPACE] * bool(disks)
         self._conditions.settle(now=now, lasting=lasting)
 
-    def _described(self, resources: list[Resource], readings: dict[Resource, Reading]) -> str:
+    def _described(self, resources: Sequence[Resource], readings: dict[Resource, Reading]) -> str:
         """Return level, value and marks of resources, one line each."""
         lines = []
         for resource in resources:

@@ -22,11 +22,13 @@ from connectors.event_log import Conditions, Event
 from connectors.models import ForeignConnector, Node, config_of
 from connectors.transport import (
     bad_file_edit,
+    bad_file_split,
     badmail,
     bell,
     categorizer,
     claims,
     jobs,
+    ledger,
     pickup,
     poison,
     pressure,
@@ -105,6 +107,7 @@ class Service:
                     patience=timedelta(seconds=30),
                 )
             )
+            chosen.append(Stage(name="ledger", run=self._check_ledger, every=ledger.INTERVAL, patience=ledger.INTERVAL))
         return [Stage(name="recover", run=self._recover, every=_RECOVER_EVERY), *chosen]
 
     def _pickup(self, now: datetime) -> int:
@@ -116,6 +119,9 @@ class Service:
     def _run_sweep(self, now: datetime) -> int:
         self._reload(now)
         return self._sweep.run_once(now)
+
+    def _check_ledger(self, now: datetime) -> int:
+        return ledger.run_once(self.node, now=now)
 
     def _upkeep(self, now: datetime) -> int:
         self._reload(now)
@@ -261,6 +267,7 @@ class Service:
         for intake in self._intakes.values():
             door = intake.door
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
+        bad_file_split.finish(self.node, now=now)
         badmail.forget_moved(self.node, now=now)
         if self._edits_at is None or now >= self._edits_at:
             self._edits_at = now + _EDITS_EVERY
