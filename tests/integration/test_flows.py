@@ -124,7 +124,9 @@ def test_mt_a_pickup_to_a_foreign_connector(site, pickup, transport):
 
 @pytest.mark.rule("MT-A", "RT-3")
 def test_mt_a_with_an_address_that_routing_replaces(site, pickup, transport):
-    contact = Contact.objects.create(kind="contact", name="Desk", primary_address="desk@fcweb.test", external_address="FAX:77")
+    contact = Contact.objects.create(
+        kind="contact", name="Desk", primary_address="desk@fcweb.test", external_address="FAX:77"
+    )
     contact.proxies.create(type="SMTP", address="desk@fcweb.test", key="SMTP:desk@fcweb.test")
     pickup("offer.eml", letter("desk@fcweb.test"))
 
@@ -222,9 +224,7 @@ def test_mt_e_quota_full_another_trouble_then_delivered(site, pickup, transport)
         row("RECEIVE/PICKUP", 0, [(FAX1, "To")], ctx="a.eml"),
         row("DEFER/GATEWAY", 0, [(FAX1, quota)], ctx="DropQuota", connector="Fax", info=next_at[0]),
         row("DEFER/GATEWAY", 0, [(FAX1, missing)], ctx="DropMissing", connector="Fax", info=next_at[1]),
-        row(
-            "SEND/GATEWAY", 0, [(FAX1, OK)], ctx=final_name(), connector="Fax", info=iso(NOW), custom="S:fc.retries=4"
-        ),
+        row("SEND/GATEWAY", 0, [(FAX1, OK)], ctx=final_name(), connector="Fax", info=iso(NOW), custom="S:fc.retries=4"),
     ]
     check_ids(MINE)
 
@@ -265,7 +265,10 @@ def test_mt_g_delay_then_expiry(site, pickup, transport):
     missing = "451 4.3.5 Drop directory does not exist"
     rows_told = told()
     resubmitted = [r for r in rows_told if r["event"] == "RESUBMIT/QUEUE"]
-    assert resubmitted in ([], [row("RESUBMIT/QUEUE", 0, [(FAX1, "")], ref=str(Message.objects.get(source="PICKUP").pk))])
+    assert resubmitted in (
+        [],
+        [row("RESUBMIT/QUEUE", 0, [(FAX1, "")], ref=str(Message.objects.get(source="PICKUP").pk))],
+    )
     assert [r for r in rows_told if r not in resubmitted] == [
         row("RECEIVE/PICKUP", 0, [(FAX1, "To")], ctx="a.eml"),
         row(
@@ -336,9 +339,7 @@ def test_mt_j_resubmitted_by_a_person_or_by_a_change_of_routing(site, pickup, tr
         plug(site)
         operate(site, Verb.RESUBMIT)
         error, again = "451 4.3.5 Drop directory does not exist", FAX1
-        deferred = row(
-            "DEFER/GATEWAY", 0, [(FAX1, error)], ctx="DropMissing", connector="Fax", info=iso(later)
-        )
+        deferred = row("DEFER/GATEWAY", 0, [(FAX1, error)], ctx="DropMissing", connector="Fax", info=iso(later))
         between = [deferred]
     else:
         again = "bob@elsewhere.test"
@@ -393,7 +394,9 @@ def test_mt_l_poison(site, pickup, transport, end):
         loaded,
         row("POISONMESSAGE/POISONMESSAGE", 0, [(FAX1, "")], ctx="Entered", custom="S:fc.crashes=2"),
         loaded,
-        row("POISONMESSAGE/POISONMESSAGE", 0, [(FAX1, "")], ctx=end, custom="S:fc.actor=ann" if end == "Resumed" else ""),
+        row(
+            "POISONMESSAGE/POISONMESSAGE", 0, [(FAX1, "")], ctx=end, custom="S:fc.actor=ann" if end == "Resumed" else ""
+        ),
         last,
     ]
     check_ids(MINE)
