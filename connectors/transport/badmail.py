@@ -1,6 +1,6 @@
 """Badmail: files set aside as `.bad`, with their reason, until a person decides.
 
-Rules: PU-55 to PU-59, UP-3, UP-23, EV-2.
+Rules: PU-55 to PU-59, UP-3, UP-23, EV-2, DSN-61.
 Promises: the row is committed as `bad` with its new name before the file is renamed; `rename_aside` may be
 repeated after a crash. Nothing here deletes a message.
 """

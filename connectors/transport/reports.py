@@ -1,4 +1,4 @@
-"""Reports: owed notices are written and failures settled (DSN-1 to DSN-9, MT-D, MT-G).
+"""Reports: owed notices are written and failures settled (DSN-1 to DSN-9, DSN-70, MT-D, MT-G).
 
 Promises: notice, DSN event, FAIL event and the recipients' final state are one commit, DSN before the FAIL
 that names it; a debt is paid once. Leaves to neighbours: words (`notices`), bytes (`mail.dsn`), the way

@@ -86,7 +86,7 @@ def unplug(site):
 # One notice a message, action and moment
 
 
-@pytest.mark.rule("DSN-8", "DSN-1", "DSN-3")
+@pytest.mark.rule("DSN-8", "DSN-1", "DSN-3", "QR-25")
 def test_what_happens_at_one_moment_is_one_notice_an_action(site, replay, transport, inbox):
     replay("m.eml", replayed(LOST, "nobody@fcweb.test", f"{ALICE} NOTIFY=SUCCESS", FAX))
 
@@ -115,6 +115,55 @@ def test_what_fails_later_is_told_in_a_notice_of_its_own(site, replay, transport
         [(LOST, "failed")],
         [(FAX, "failed")],
     ]
+
+
+@pytest.mark.rule("DSN-20", "DSN-21", "DSN-31")
+@pytest.mark.parametrize(("block", "received_from"), [("X-HeloDomain: gw.fax.test\r\n", "dns;gw.fax.test"), ("", None)])
+def test_a_notice_goes_to_the_return_path_alone_and_asks_for_nothing(
+    site, replay, transport, inbox, block, received_from
+):
+    for name in ("bob", "carol"):
+        first_start.make_mailbox(f"{name}@fcweb.test", name)
+    data = replayed(LOST, sender="bob@fcweb.test RET=FULL ENVID=a+2Bb", header="Reply-To: carol@fcweb.test\r\n")
+    replay("m.eml", data.replace(b"From: alice", block.encode() + b"From: alice"))
+
+    transport(NOW)
+
+    assert [len(inbox(f"{name}@fcweb.test")) for name in ("alice", "bob", "carol")] == [0, 1, 0]
+    sent = Message.objects.get(source="DSN")
+    assert (sent.mail_from, sent.ret, sent.envid) == ("", "", "")
+    assert list(sent.recipients.values_list("address", "notify")) == [("bob@fcweb.test", "NEVER")]
+    facts = groups(inbox("bob@fcweb.test")[0])[0]
+    assert (facts["Original-Envelope-Id"], facts.get("Received-From-MTA")) == ("a+b", received_from)
+    assert list(facts) == [
+        "Original-Envelope-Id",
+        "Reporting-MTA",
+        *(["Received-From-MTA"] if received_from else []),
+        "Arrival-Date",
+    ]
+
+
+@pytest.mark.rule("DSN-50")
+@pytest.mark.parametrize(
+    ("changes", "sender", "kinds", "reporting"),
+    [
+        ({"internal_send_html": False}, ALICE, ["text/plain"], "dns;node.test"),
+        ({"external_send_html": False}, ALICE, ["text/plain", "text/html"], "dns;node.test"),
+        ({"internal_reporting_authority": "fcweb.test"}, ALICE, ["text/plain", "text/html"], "dns;fcweb.test"),
+        ({"internal_postmaster_address": "help@fcweb.test"}, ALICE, ["text/plain", "text/html"], "dns;node.test"),
+    ],
+)
+def test_settings_of_one_audience_shape_its_notices(site, replay, transport, inbox, changes, sender, kinds, reporting):
+    NoticeSettings.objects.create(**changes)
+    replay("m.eml", replayed(LOST, sender=sender))
+
+    transport(NOW)
+
+    (notice,) = inbox()
+    assert [part.get_content_type() for part in next(notice.iter_parts()).iter_parts()] == kinds
+    assert groups(notice)[0]["Reporting-MTA"] == reporting
+    expected = changes.get("internal_postmaster_address", "postmaster@fcweb.test")
+    assert notice["From"] == f"<{expected}>" or notice["From"].addresses[0].addr_spec == expected
 
 
 # Who is responsible for the receipt
@@ -484,7 +533,7 @@ def test_a_tmp_left_at_the_start_is_an_eml_again(site, transport):
     assert Message.objects.count() == 1
 
 
-@pytest.mark.rule("DSN-1")
+@pytest.mark.rule("DSN-1", "DSN-6")
 @pytest.mark.parametrize(
     ("notify", "count"), [("", 1), (" NOTIFY=FAILURE", 1), (" NOTIFY=DELAY", 0), (" NOTIFY=NEVER", 0)]
 )

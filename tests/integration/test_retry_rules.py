@@ -300,7 +300,9 @@ def test_poison_is_exported_without_being_suspended_and_never_leaves_by_itself(s
 
 
 @pytest.mark.rule("QR-17", "PU-2")
-@pytest.mark.parametrize(("given", "stored"), [("1", 1), ("20000", 20000), ("10000000", 10_000_000), ("unlimited", None)])
+@pytest.mark.parametrize(
+    ("given", "stored"), [("1", 1), ("20000", 20000), ("10000000", 10_000_000), ("unlimited", None)]
+)
 def test_each_directory_has_a_rate_of_its_own_in_exchanges_range(site, given, stored):
     assert [Node._meta.get_field(f"{kind}_max_messages_per_minute").default for kind in ("pickup", "replay")] == [
         100,
