@@ -1,4 +1,4 @@
-"""Tables of connectors. Order: node, domain, directory, connector, message, queue, job, source_file, ledger, submitter, notice, transport_settings."""
+"""Tables of connectors. Order: node, domain, directory, connector, message, queue, job, source_file, ledger, submitter, notice, remote_domain, transport_settings."""
 
 from connectors.models.connector import AddressSpace, ConfigGeneration, Connector, ForeignConnector
 from connectors.models.directory import Contact, DirectoryRecipient, Group, Mailbox, ProxyAddress, proxy_key
@@ -10,6 +10,7 @@ from connectors.models.message import Message, MessageRecipient
 from connectors.models.node import Node
 from connectors.models.notice import NoticeSettings, NoticeText
 from connectors.models.queue import IN_TRANSFER, Queue, QueueItem, QueueSample
+from connectors.models.remote_domain import RemoteDomain
 from connectors.models.source_file import SourceFile
 from connectors.models.submitter import SubmitterAddress
 from connectors.models.transport_settings import TransportSettings, config_of
@@ -28,6 +29,7 @@ AUDITED = (
     AddressSpace,
     NoticeSettings,
     NoticeText,
+    RemoteDomain,
 )
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "Queue",
     "QueueItem",
     "QueueSample",
+    "RemoteDomain",
     "SourceFile",
     "SubmitterAddress",
     "TransportSettings",

@@ -58,4 +58,19 @@ class Migration(migrations.Migration):
             name='node',
             field=models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='ledger_check', to='connectors.node'),
         ),
+        migrations.CreateModel(
+            name='RemoteDomain',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('domain', models.CharField(help_text='contoso.com for this domain alone, *.contoso.com for it and all domains below it.', max_length=255, unique=True, verbose_name='domain outside')),
+                ('ndr_enabled', models.BooleanField(default=True, help_text='Off: senders there are not told of failures.', verbose_name='failure notices')),
+                ('delivery_report_enabled', models.BooleanField(default=True, help_text='Off: senders there get no receipts, even when they ask.', verbose_name='delivery receipts')),
+                ('ndr_diagnostic_info_enabled', models.BooleanField(default=True, help_text='Off: notices to this domain name no servers, replies or Received fields of ours.', verbose_name='diagnostic information')),
+            ],
+            options={
+                'verbose_name': 'domain outside',
+                'verbose_name_plural': 'domains outside',
+                'ordering': ('domain',),
+            },
+        ),
     ]
