@@ -68,7 +68,7 @@ def check_domain(text: str, *, besides: int | None = None) -> str:
             code="REMOTE_DOMAIN_INVALID",
             rule="DSN-13",
         )
-    others = RemoteDomain.objects.exclude(pk=besides).values_list("domain", flat=True)
+    others = RemoteDomain.objects.exclude(pk=besides or 0).values_list("domain", flat=True)
     if _key(domain) in {_key(other) for other in others}:
         raise ConfigurationError(
             _("“%(domain)s” has its switches already.") % {"domain": domain}, code="REMOTE_DOMAIN_EXISTS", rule="DSN-13"
