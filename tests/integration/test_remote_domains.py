@@ -5,7 +5,7 @@ import json
 import pytest
 from auditlog.models import LogEntry
 from django.core.management import CommandError, call_command
-from django.utils import timezone
+from django.utils import timezone, translation
 
 from connectors import configuration, drop_directory, remote_domains
 from connectors.errors import ConfigurationError
@@ -139,5 +139,6 @@ def test_the_admin_checks_the_name_and_speaks_french(site, admin_client):
     assert "has its switches already" in again
     with pytest.raises(ConfigurationError):
         remote_domains.check_domain("[192.0.2.1]")
-    page = admin_client.get(path, headers={"accept-language": "fr"}).content.decode()
+    with translation.override("fr"):  # restores the language the request leaves behind
+        page = admin_client.get(path, headers={"accept-language": "fr"}).content.decode()
     assert "domaine extérieur" in page.lower()
