@@ -1,7 +1,7 @@
 """The canonical flows of message tracking (section 6): every row in order, every field of every row.
 
 A row that is not named in full below is empty where the table of required fields (2.6) lets it be empty: nothing more
-is written than what is expected. MT-K (groups) stands with the tests of groups.
+is written than what is expected.
 """
 
 from datetime import timedelta
@@ -11,10 +11,11 @@ import pytest
 from django.utils import timezone
 
 from connectors import configuration, first_start
+from connectors import recipient_configuration as recipients
 from connectors.choices import QueueStatus, Verb
 from connectors.conf import transport_config
 from connectors.models import Contact, DirectoryRecipient, ForeignConnector, Message, MessageRecipient, Queue, QueueItem
-from connectors.transport import jobs, poison
+from connectors.transport import jobs, ledger, poison
 from connectors.transport import queue as queues
 from connectors.transport.boot import Boot
 from connectors.transport.jobs import Order
@@ -360,6 +361,39 @@ def test_mt_j_resubmitted_by_a_person_or_by_a_change_of_routing(site, pickup, tr
         sent,
     ]
     check_ids(MINE)  # one message with its first ids: no second RECEIVE, the same network-message-id
+
+
+@pytest.mark.rule("MT-K", "DSN-5", "MT-1")
+def test_mt_k_a_group_with_three_members_on_two_next_hops(site, replay, transport):
+    team, bob, carol, dora = (f"{name}@fcweb.test" for name in ("team", "bob", "carol", "dora"))
+    members = [recipients.add("mailbox", bob), recipients.add("mailbox", carol)]
+    members.append(recipients.add("contact", dora, external="FAX:1"))
+    change = configuration.ListChange(add=tuple(member.primary_address for member in members))
+    recipients.change_group(recipients.add("group", team), members=change)
+    replay("plan.eml", replayed(team, parameters=" NOTIFY=SUCCESS"))
+
+    transport(NOW)
+
+    original, _copy, expanded = ids()
+    parent = Message.objects.order_by("pk").first()
+    assert told() == [
+        row("RECEIVE/REPLAY", 0, [(team, "")], ctx="plan.eml", ip="0.0.0.0"),
+        row("EXPAND/ROUTING", 0, [(bob, ""), (carol, ""), (dora, "")], related=team),
+        row("TRANSFER/ROUTING", 1, [(dora, "")], ctx="Resolver", ref=str(parent.pk)),
+        row("RESOLVE/ROUTING", 1, [("FAX:1", "")], related=dora),
+        row("DELIVER/STOREDRIVER", 0, [(bob, OK)], server=STORE, info=iso(NOW)),
+        row("DELIVER/STOREDRIVER", 0, [(carol, OK)], server=STORE, info=iso(NOW)),
+        row("SEND/GATEWAY", 1, [(FAX1, OK)], connector="Fax", ctx=final_name(), info=iso(NOW)),
+        row("DSN/DSN", 2, [(ALICE, "")], ctx="Expand", ref=original),
+        row("DELIVER/STOREDRIVER", 2, [(ALICE, OK)], server=STORE, info=iso(NOW)),
+    ]
+    mine = (ALICE, "Incoming", ALICE, "Offer")
+    check_ids(mine, mine, notice("Expanded"))
+    assert expanded != original
+    first, second = TrackedMessage.objects.order_by("pk")[:2]
+    assert first.network_message_id == second.network_message_id
+    assert first.internal_message_id != second.internal_message_id
+    assert [found for _looked, found in ledger.check_all(site.node) if found] == []
 
 
 @pytest.mark.rule("MT-L", "QR-50", "QR-52")

@@ -51,9 +51,7 @@ def test_real_mail_of_every_outcome_is_in_order(site, mixed, transport):
 
 @pytest.mark.rule("MT-1", "DSN-12")
 def test_what_the_safety_net_delivers_again_has_one_end_more(site, mixed, transport):
-    from connectors.transport import safety_net
-
-    safety_net.resubmit(site.node, safety_net.Wanted(connector="Fax"), actor="ann", now=NOW)
+    call_command("safetynet", "resubmit", "--connector", "Fax")
     assert wrong(site) == []
     transport(NOW)
 

@@ -9,6 +9,7 @@ from email import policy
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from connectors import configuration, first_start
@@ -28,7 +29,7 @@ from connectors.models import (
     Queue,
     SourceFile,
 )
-from connectors.transport import exports, jobs, safety_net
+from connectors.transport import exports, jobs
 from connectors.transport.jobs import Order
 from tracking.models import TrackingEvent
 
@@ -308,7 +309,7 @@ def test_what_the_system_sends_again_is_never_told(site, replay, transport, outc
     ForeignConnector.objects.update(relay_dsn_required=True)
     if outcome == "failed":
         unplug(site)
-    assert safety_net.resubmit(site.node, safety_net.Wanted(connector="Fax"), actor="ann", now=NOW) == 1
+    call_command("safetynet", "resubmit", "--connector", "Fax")
 
     transport(NOW + timedelta(hours=5))
     if outcome == "failed":

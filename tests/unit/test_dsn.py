@@ -31,6 +31,7 @@ REPLIES = {
     "550 5.2.3 RESOLVER.RST.SendSizeLimit.Sender; message too large for this sender": {"exceedlimit", "mesgtoobig"},
     "554 5.2.2 mailbox full; STOREDRV.Deliver; the mailbox is over its quota": {"mailboxfull"},
     "554 5.3.0 Message content is lost": {"systemerror"},
+    "550 5.2.4 RESOLVER.GRP.Empty; the group has no members": {"filtered"},
     "550 5.3.4 ROUTING.SizeLimit; message is too large for the connector": {"mesgtoobig"},
     "550 5.3.4 PICKUP.HeaderSize; message header is too large": {"mesgtoobig"},
     "550 5.3.4 RESOLVER.SizeLimit; message is too large": {"mesgtoobig"},
