@@ -1,4 +1,4 @@
-"""Django admin of notices: the one row of settings and the administrator's own texts (DSN-50, DSN-52)."""
+"""Django admin of notices: settings, switches of domains outside, the administrator's texts (DSN-13, DSN-50, DSN-52)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connectors import node_configuration
-from connectors.admin.labelled import LabelledAdmin
+from connectors import node_configuration, remote_domains
+from connectors.admin.labelled import LabelledAdmin, shown_at
 from connectors.mail import notice_markup
 from connectors.mail.notice_markup import MarkupError
 from connectors.mail.timespan import format_timespan
-from connectors.models import NoticeSettings, NoticeText
+from connectors.models import NoticeSettings, NoticeText, RemoteDomain
 from connectors.timespan_field import TimeSpanField
 
 _AUDIENCE_FIELDS = (
@@ -112,3 +112,22 @@ class NoticeTextAdmin(LabelledAdmin):
     list_display = ("code", "language", "audience", "text")
     list_filter = ("language", "audience")
     search_fields = ("code", "text")
+
+
+class RemoteDomainForm(forms.ModelForm):
+    """A domain outside; its name is checked like everywhere else."""
+
+    class Meta:
+        model = RemoteDomain
+        fields = ("domain", *remote_domains.SWITCHES.values())
+
+    def clean_domain(self) -> str:
+        with shown_at():
+            return remote_domains.check_domain(self.cleaned_data["domain"], besides=self.instance.pk)
+
+
+@admin.register(RemoteDomain)
+class RemoteDomainAdmin(LabelledAdmin):
+    form = RemoteDomainForm
+    list_display = ("domain", *remote_domains.SWITCHES.values())
+    search_fields = ("domain",)

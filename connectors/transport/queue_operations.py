@@ -1,6 +1,7 @@
 """Queue operations: a queue as a whole is suspended, resumed or tried again; queues that exist before any mail (QO 3.1, QA-6).
 
-Promises: each change is one compare-and-set on the queue's status; a delivery in progress finishes.
+Promises: each change is one compare-and-set on the queue's status; a delivery in progress finishes. A retry by hand
+keeps the queue's place on the ladder (QR-27).
 """
 
 from __future__ import annotations

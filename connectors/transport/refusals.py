@@ -1,4 +1,4 @@
-"""Refusals: files that are read well enough to be returned to their sender (PU-40 to PU-45, MT-D)."""
+"""Refusals: files that are read well enough to be returned to their sender (PU-40 to PU-45, DSN-60, MT-D)."""
 
 from __future__ import annotations
 

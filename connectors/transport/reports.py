@@ -1,4 +1,4 @@
-"""Reports: owed notices are written and failures settled (DSN-1 to DSN-9, MT-D, MT-G).
+"""Reports: owed notices are written and failures settled (DSN-1 to DSN-9, DSN-70, MT-D, MT-G).
 
 Promises: notice, DSN event, FAIL event and the recipients' final state are one commit, DSN before the FAIL
 that names it; a debt is paid once. Leaves to neighbours: words (`notices`), bytes (`mail.dsn`), the way
@@ -14,7 +14,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from connectors import notices, spool, submitters
+from connectors import notices, remote_domains, spool, submitters
 from connectors.choices import RecipientState, ReportDue, SourceKind
 from connectors.conf import TransportConfig
 from connectors.mail import dsn, loops
@@ -23,6 +23,7 @@ from connectors.mail.envelope import Envelope, Recipient
 from connectors.mail.header import Field, HeaderError, split
 from connectors.models import Message, MessageRecipient, Node, NoticeSettings, ProxyAddress, proxy_key
 from connectors.notices import Fate, Manner, Original
+from connectors.remote_domains import Switches
 from connectors.submitters import Submitters
 from connectors.transport import delays, leasing, submission
 from connectors.transport.submission import Spooled, Submission
@@ -68,6 +69,7 @@ class _Office:
     known: Submitters
     settings: NoticeSettings
     manners: Mapping[str, Manner]
+    remote: Mapping[str, Switches]  # by domain outside (DSN-13)
     texts: Mapping[tuple[str, str, str], str]
     languages: Mapping[str, str]  # by proxy key of the sender
     now: datetime
@@ -126,6 +128,7 @@ def _open_office(
         known=known,
         settings=settings,
         manners=notices.manners(settings, host=node.fqdn, domain=known.table.default_domain, config=config),
+        remote=remote_domains.load(),
         texts=notices.custom_texts(),
         languages=dict(rows.values_list("key", "recipient__language")),
         now=now,
@@ -162,7 +165,7 @@ def _wants(recipient: MessageRecipient, action: ReportDue) -> bool:
 def _notices(debt: _Debt, office: _Office) -> list[Submission]:
     """Write the notice about one message, and its copy for the monitoring mailbox (DSN-14)."""
     message = debt.message
-    manner = office.manners[notices.audience_of(message.mail_from, office.known.table)]
+    manner = notices.manner_for(message.mail_from, office.manners, office.known.table, office.remote)
     told = _told(debt, manner)
     if not told or not _allowed(debt, office.known):
         return []

@@ -1,7 +1,7 @@
 """Upkeep: what time alone does to queues: samples for rates, idle resubmission, expiry in Submission, idle removal.
 
 Every function is bounded and safe to call again; `run_once` is called every five seconds (QU-13).
-Rules: RT-31, RT-51, QR-11, QR-14, QR-28 to QR-30.
+Rules: RT-31, RT-51, QR-11, QR-14, QR-28 to QR-30, QR-47.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from connectors.transport import queue as queues
 INTERVAL = timedelta(seconds=5)
 SAMPLES = 12  # rates are averages over the last 60 s
 _BATCH = 500
+NO_CONNECTOR = "A matching connector cannot be found to route the external recipient"  # as routing says it
 _EXPIRED = "550 4.4.7 QUEUE.Expired; message expired"
 
 
@@ -50,6 +51,7 @@ class Upkeep:
         if is_due:
             self._sample(now)
             settle_empty(self._node)
+            explain_unreachable(self._node)
             remove_idle(self._node, config=self._config, now=now)
             poison.clear_alarm(self._node, now=now)
         return moved
@@ -142,6 +144,12 @@ def settle_empty(node: Node) -> None:
     left = Queue.objects.filter(node=node, status=QueueStatus.ACTIVE).filter(~_holding(ItemState.READY))
     if left.exists():
         left.exclude(pk__in=moving).update(status=QueueStatus.READY, **clear)
+
+
+def explain_unreachable(node: Node) -> None:
+    """Give the Unreachable queue its LastError while it holds mail (QR-47)."""
+    silent = Queue.objects.filter(node=node, delivery_type=DeliveryType.UNREACHABLE, last_error="")
+    silent.filter(_holding(ItemState.READY)).update(last_error=NO_CONNECTOR)
 
 
 def remove_idle(node: Node, *, config: TransportConfig, now: datetime) -> int:

@@ -115,7 +115,7 @@ def test_the_second_crash_sets_the_guilty_message_apart_and_no_other(site):
     states = list(Message.objects.order_by("pk").values_list("state", "crash_count"))
     assert states == [(MessageState.POISON, 2), (MessageState.DONE, 0), (MessageState.DONE, 0)]
     assert events()[0] == ("POISONMESSAGE", "POISONMESSAGE", "Entered")
-    assert EventLogEntry.objects.filter(code=90010, cleared_at=None).count() == 1
+    assert EventLogEntry.objects.filter(code=90012, cleared_at=None).count() == 1
     assert len(list(Path(site.drop).glob("*.eml"))) == 2
 
 

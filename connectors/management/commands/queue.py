@@ -1,4 +1,4 @@
-"""`manage.py queue list|get|messages|suspend|resume|retry|resubmit|remove|redirect|export`: queues by command.
+"""`manage.py queue list|get|counters|messages|suspend|resume|retry|resubmit|remove|redirect|export`: queues by command.
 
 Exit codes: 0 done, 1 the request is wrong or nothing matched, 2 some objects failed, 3 nothing was changed.
 """
@@ -20,13 +20,15 @@ from connectors.errors import FcwebError
 from connectors.models import BulkJob, Queue, QueueItem
 from connectors.queue_filter import FilterError
 from connectors.queue_identity import parse_message, parse_queue
-from connectors.reads import queue_list
+from connectors.reads import queue_lengths, queue_list
+from connectors.reads import queues as queue_reads
 from connectors.transport import jobs, queue_operations
 from connectors.transport.jobs import Order
 
 _QUEUE_VERBS = ("suspend", "resume", "retry")
 _MESSAGE_VERBS = ("suspend", "resume", "remove", "redirect", "export")
 _QUEUE_COLUMNS = ("Identity", "DeliveryType", "Status", "MessageCount", "NextRetryTime", "LastError")
+_COUNTER_COLUMNS = ("DeliveryType", "ActiveLength", "RetryLength")
 _MESSAGE_COLUMNS = ("Identity", "FromAddress", "Status", "Size", "DateReceived", "Subject")
 
 
@@ -53,6 +55,7 @@ class Command(BaseCommand):
             command.add_argument("--no-bookmark", action="store_true", help="do not repeat the row of the bookmark")
             command.add_argument("--backward", action="store_true")
             command.add_argument("--json", action="store_true")
+        verbs.add_parser("counters").add_argument("--json", action="store_true")
         for verb in ("suspend", "resume", "retry", "remove", "redirect", "export"):
             command = verbs.add_parser(verb)
             command.add_argument("identity", nargs="?", default="", help=r"a queue, or Queue\Number for one message")
@@ -78,6 +81,8 @@ class Command(BaseCommand):
         try:
             if options["verb"] in {"list", "get"}:
                 self._queues(options)
+            elif options["verb"] == "counters":
+                self._counters(options)
             elif options["verb"] == "messages":
                 self._messages(options)
             else:
@@ -106,6 +111,14 @@ class Command(BaseCommand):
             rows.sort(key=lambda row, name=name: _sortable(row.get(name)), reverse=descending)  # type: ignore[misc]
         page = self._page(rows, len(rows), options)
         write_rows(self.stdout, page, columns=_QUEUE_COLUMNS, as_json=options["json"])
+
+    def _counters(self, options: dict[str, Any]) -> None:
+        found = queue_lengths.lengths(queue_reads.summaries(now=timezone.now()))
+        rows = [
+            {"DeliveryType": one.delivery_type, "ActiveLength": one.active, "RetryLength": one.retry} for one in found
+        ]
+        page = queue_pages.Page(rows=rows, first=1, total=len(rows))
+        write_rows(self.stdout, page, columns=_COUNTER_COLUMNS, as_json=options["json"])
 
     def _messages(self, options: dict[str, Any]) -> None:
         wanted = self._parse(options["filter"], queue_properties.MESSAGE)

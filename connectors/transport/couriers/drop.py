@@ -1,6 +1,7 @@
 """Drop: messages handed to a gateway as files in a connector's drop directory (DR-, FC-10 to FC-20).
 
-Promises: a temp file is complete and durable before `delivery` publishes it; the quota is never exceeded.
+Promises: a temp file is complete and durable before `delivery` publishes it; the quota is never exceeded;
+what is delivered is a durable file under its final name (QR-46).
 Leaves to neighbours: the rename that publishes, rows and events (delivery). Deleting is the reader's (DR-35).
 Crash: temp names are committed first, so `delivery.recover` knows every file here that is ours.
 """
