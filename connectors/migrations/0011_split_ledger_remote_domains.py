@@ -22,7 +22,7 @@ def mix(apps, schema_editor):
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connectors', '0009_deliver_again'),
+        ('connectors', '0010_deferred_messages'),
     ]
 
     operations = [
