@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 
 from connectors import drop_directory
-from connectors.choices import DirectoryKind, DomainKind
+from connectors.choices import SUBMISSION_DOMAIN, DirectoryKind, DomainKind
 from connectors.mail.address import TypedAddress
 from connectors.mail.address_space import AddressSpace as SpaceValue
 from connectors.models import (
@@ -26,6 +26,7 @@ from connectors.models import (
     ProxyAddress,
     proxy_key,
 )
+from connectors.transport import queue_operations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class FirstStart:
 def prepare(*, domain: str) -> FirstStart:
     """Make node, default domain, connector Fax, a mailbox, groups and an administrator where they are missing."""
     node = _node()
+    queue_operations.special_queue(node, SUBMISSION_DOMAIN)
     default = AcceptedDomain.objects.filter(is_default=True).first()
     if default is None:
         default = AcceptedDomain.objects.create(domain=domain, kind=DomainKind.AUTHORITATIVE, is_default=True)

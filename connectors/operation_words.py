@@ -33,6 +33,7 @@ _CONSEQUENCES: dict[str, Promise] = {
 _WHY: dict[str, Promise] = {
     "suspended": gettext_lazy("it is suspended"),
     "not_suspended": gettext_lazy("it is not suspended"),
+    "not_in_retry": gettext_lazy("it is not in Retry"),
     "in_transfer": gettext_lazy("it is being transferred"),
     "gone": gettext_lazy("it has left the queue"),
     "poison_queue": gettext_lazy("it is in Poison"),

@@ -288,6 +288,9 @@ def operate_queue(
             state=JobState.DONE,
             finished_at=now,
         )
+        JobTarget.objects.create(
+            job=job, message=0, item=0, outcome=outcome, before=before, after=after, why=why, at=now
+        )  # the queue itself: no message has the number 0
         _audit(job, LogEntry.Action.CREATE, user, before=before, after=after, why=why)
     return job
 
@@ -301,10 +304,14 @@ def _audit(job: BulkJob, action: int, user: AbstractBaseUser | None, *, before: 
         "reason": job.reason,
         "queue": job.queue_name,
         "filter": job.filter_text,
+        "items": job.items,
+        "recipient": job.recipient,
         "connector": job.connector_name,
+        "directory": job.directory,
         "kept_message": job.kept_message,
         "kept_from": job.kept_from.isoformat() if job.kept_from else "",
         "kept_until": job.kept_until.isoformat() if job.kept_until else "",
+        "with_ndr": {Verb.REMOVE_NDR: True, Verb.REMOVE: False, Verb.EXPORT_REMOVE: False}.get(Verb(job.verb)),
         "last_item": job.last_item,
         "total": job.total,
         "changed": job.changed,

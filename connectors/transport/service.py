@@ -16,6 +16,7 @@ from types import ModuleType
 from django.db import DatabaseError
 
 from connectors import drop_directory, event_log, owner, routing_table, watched
+from connectors.choices import SUBMISSION_DOMAIN
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import Conditions, Event
@@ -60,6 +61,7 @@ class Service:
 
     def __init__(self, *, config: TransportConfig, token: str, watcher: Watcher | None = None) -> None:
         self.node = routing_table.local_node()
+        queue_operations.special_queue(self.node, SUBMISSION_DOMAIN)  # listed whether anything waits or not (QU-1)
         self._base = config  # as the environment says; the stored settings are put into it
         self._config = config = config_of(self.node, config)
         self._token = token
