@@ -21,7 +21,10 @@ _CONSEQUENCES: dict[str, Promise] = {
     Verb.REMOVE_NDR: gettext_lazy("They are deleted for good, and each sender gets a notice of non-delivery."),
     Verb.REDIRECT: gettext_lazy("They move to the queue of another connector and are handed to its gateway."),
     Verb.RESUBMIT: gettext_lazy("They are routed again as the configuration is now. Suspended messages stay."),
-    Verb.EXPORT: gettext_lazy("Suspended messages are written as files that Replay takes; they stay in the queue."),
+    Verb.EXPORT: gettext_lazy(
+        "Suspended messages are written as files that Replay takes; they stay in the queue. Once such a file was "
+        "replayed, remove its original silently, or it is delivered twice."
+    ),
     Verb.EXPORT_REMOVE: gettext_lazy(
         "Suspended messages are written as files that Replay takes, then deleted silently."
     ),

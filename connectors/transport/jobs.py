@@ -194,7 +194,8 @@ def _next(job: BulkJob) -> list[int]:
 def _export(job: BulkJob, config: TransportConfig) -> dict[int, str]:
     """Write the files of the next batch, before its transaction; return what could not be written."""
     ready = QueueItem.objects.filter(pk__in=_next(job), state=ItemState.SUSPENDED).order_by("pk")
-    return exports.write(list(ready.values_list("pk", flat=True)), Path(job.directory), config)
+    merged = bool(job.items) and job.queue_id is None  # copies named by `*\\Integer` (QO-9)
+    return exports.write(list(ready.values_list("pk", flat=True)), Path(job.directory), config, merged=merged)
 
 
 def _exported(job: BulkJob, copies: Sequence[Copy], failed: dict[int, str], now: datetime) -> list[Done]:

@@ -119,12 +119,12 @@ def test_each_property_takes_the_operators_of_the_table_and_no_other(table, prop
 
 @pytest.mark.rule("QU-12")
 def test_external_means_the_four_ways_out():
-    assert EXTERNAL_TYPES == {
+    assert {
         "NonSmtpGatewayDelivery",
         "DeliveryAgent",
         "DnsConnectorDelivery",
         "SmartHostConnectorDelivery",
-    }
+    } == EXTERNAL_TYPES
 
 
 @pytest.mark.rule("QU-20")
