@@ -98,7 +98,14 @@ def make_mailbox(address: str, name: str) -> None:
 _LOOKING_FOR_MAIL = ("view_trackingevent", "view_trackedmessage", "export_trackingevent")
 # Exchange's roles: queues, tracking, recipients; notice texts are Organization Management's alone (QO-12).
 _GROUPS = {
-    "Server Management": ("view_queue", "change_queue", "view_connector", "view_sourcefile", "change_sourcefile"),
+    "Server Management": (
+        "view_queue",
+        "change_queue",
+        "export_queue",
+        "view_connector",
+        "view_sourcefile",
+        "change_sourcefile",
+    ),
     "Records Management": _LOOKING_FOR_MAIL,
     "Recipient Management": (
         *_LOOKING_FOR_MAIL,

@@ -49,9 +49,11 @@ _WHY: dict[str, Promise] = {
 }
 
 
-def title(verb: str, count: int) -> str:
+def title(verb: str, count: int, *, is_queue: bool = False) -> str:
     """Return what would be done, with its number: "Remove 12 silently"."""
     shown = {"count": display.capped(count, _CAP)}
+    if is_queue and verb in {Verb.SUSPEND, Verb.RESUME}:
+        return str(_("Suspend a queue") if verb == Verb.SUSPEND else _("Resume a queue"))
     texts = {
         Verb.SUSPEND: ngettext("Suspend %(count)s message", "Suspend %(count)s messages", count),
         Verb.RESUME: ngettext("Resume %(count)s message", "Resume %(count)s messages", count),

@@ -244,8 +244,10 @@ def unrouted(node: Node | None = None) -> int:
     return queue_rows.submitted(node)[: CAP + 1].count()
 
 
-def waiting(queue_pk: int, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE) -> ItemPage:
-    """Return one keyset page of what a filter means in a queue; `before` and `after` are keys of items."""
+def waiting(
+    queue_pk: int | None, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE
+) -> ItemPage:
+    """Return one keyset page of what a filter means in a queue, or in all; `before` and `after` are keys of items."""
     rows = queue_rows.listed(wanted, queue=queue_pk)
     if before is not None:
         keys = queue_rows.keys_before(rows, before, limit=size + 1)
