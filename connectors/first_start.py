@@ -6,6 +6,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -13,7 +14,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 
 from connectors import drop_directory
-from connectors.choices import SUBMISSION_DOMAIN, DirectoryKind, DomainKind
+from connectors.choices import SUBMISSION_DOMAIN, DeliveryType, DirectoryKind, DomainKind
 from connectors.mail.address import TypedAddress
 from connectors.mail.address_space import AddressSpace as SpaceValue
 from connectors.models import (
@@ -24,9 +25,9 @@ from connectors.models import (
     ForeignConnector,
     Node,
     ProxyAddress,
+    Queue,
     proxy_key,
 )
-from connectors.transport import queue_operations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class FirstStart:
 def prepare(*, domain: str) -> FirstStart:
     """Make node, default domain, connector Fax, a mailbox, groups and an administrator where they are missing."""
     node = _node()
-    queue_operations.special_queue(node, SUBMISSION_DOMAIN)
+    _submission(node)
     default = AcceptedDomain.objects.filter(is_default=True).first()
     if default is None:
         default = AcceptedDomain.objects.create(domain=domain, kind=DomainKind.AUTHORITATIVE, is_default=True)
@@ -76,6 +77,16 @@ def _node() -> Node:
             Path(path).mkdir(parents=True, exist_ok=True)
             Path(path).chmod(mode)
     return node
+
+
+def _submission(node: Node) -> None:
+    """Make the Submission queue, which is listed whether anything waits or not (QU-1)."""
+    Queue.objects.get_or_create(
+        node=node,
+        delivery_type=DeliveryType.UNDEFINED,
+        next_hop_domain=SUBMISSION_DOMAIN,
+        next_hop_connector=UUID(int=0),
+    )
 
 
 def _fax(node: Node) -> ForeignConnector:

@@ -25,7 +25,7 @@ class GuardedConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # chan
         user = self.scope.get("user")
         if not user or not user.is_authenticated:
             return False
-        return await database_sync_to_async(_may)(user.pk, self.permission)
+        return bool(await database_sync_to_async(_may)(user.pk, self.permission))
 
     async def recheck(self) -> None:
         """Close the socket when the right is taken away; runs as long as it is open."""

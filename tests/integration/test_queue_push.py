@@ -1,6 +1,5 @@
 """Queue pages are told of changes by a socket; lists are exported as they are filtered; one view over all queues."""
 
-import asyncio
 import csv
 import io
 import json

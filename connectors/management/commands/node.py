@@ -10,6 +10,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from connectors import audit, node_configuration, routing_table
 from connectors.errors import FcwebError
+from connectors.mail.sizes import with_attachments
 from connectors.models import Node
 
 
@@ -53,4 +54,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(shown, indent=2))
         elif options["verb"] == "get":
             for setting, value in shown.items():
+                column = node_configuration.SETTINGS.get(setting, "")
+                if column in node_configuration.SIZE_LIMITS:
+                    value = with_attachments(getattr(node, column))
                 self.stdout.write(f"{setting:40} {'null' if value is None else value}")
