@@ -45,6 +45,7 @@ SETTINGS = {
     "HonourXReceiver": "honour_x_receiver",
     "WriteBadTxt": "write_bad_txt",
     "TrustedUids": "trusted_uids",
+    "Draining": "is_draining",
 }
 # The same of TransportSettings (queues-dsn 2.1, QA-7, QR-60).
 TRANSPORT_SETTINGS = {

@@ -25,6 +25,7 @@ _CONSEQUENCES: dict[str, Promise] = {
         "Suspended messages are written as files that Replay takes; they stay in the queue. Once such a file was "
         "replayed, remove its original silently, or it is delivered twice."
     ),
+    Verb.DRAIN: gettext_lazy("They move to another server, which takes them as new messages."),
     Verb.EXPORT_REMOVE: gettext_lazy(
         "Suspended messages are written as files that Replay takes, then deleted silently."
     ),
@@ -64,6 +65,9 @@ def title(verb: str, count: int, *, is_queue: bool = False) -> str:
         ),
         Verb.REDIRECT: ngettext("Redirect %(count)s message", "Redirect %(count)s messages", count),
         Verb.RESUBMIT: ngettext("Route %(count)s message again", "Route %(count)s messages again", count),
+        Verb.DRAIN: ngettext(
+            "Move %(count)s message to another server", "Move %(count)s messages to another server", count
+        ),
         Verb.EXPORT: ngettext("Export %(count)s message", "Export %(count)s messages", count),
         Verb.EXPORT_REMOVE: ngettext(
             "Export and remove %(count)s message", "Export and remove %(count)s messages", count
@@ -111,6 +115,7 @@ def entry(verb: str, *, is_queue: bool) -> str:
             Verb.REDIRECT: _("Redirected to another connector."),
             Verb.RESUBMIT: _("Sent back to be routed again."),
             Verb.EXPORT: _("Exported."),
+            Verb.DRAIN: _("Moved to another server."),
             Verb.EXPORT_REMOVE: _("Exported and removed."),
             Verb.DELIVER_AGAIN: _("Delivered again from the Safety Net."),
         }

@@ -68,6 +68,7 @@ class NodeForm(forms.ModelForm):
             "trusted_uids",
             "root_drop_directory_path",
             "mailbox_directory_path",
+            "is_draining",
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -169,7 +169,9 @@ def is_message(text: str, *, bare: bool) -> bool:
     if not separator:
         return bare
     is_queue = "\\" not in head and Queue.objects.filter(node__name__iexact=head, pk=int(tail)).exists()
-    return not (is_queue and not QueueItem.objects.filter(queue__next_hop_domain__iexact=head, message=int(tail)).exists())
+    return not (
+        is_queue and not QueueItem.objects.filter(queue__next_hop_domain__iexact=head, message=int(tail)).exists()
+    )
 
 
 def _no_index(options: Mapping[str, Any]) -> None:

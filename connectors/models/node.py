@@ -133,6 +133,12 @@ class Node(models.Model):
         help_text=_("Where Maildirs of local mailboxes stand. Empty: the mailboxes folder of the data directory."),
     )
 
+    is_draining = models.BooleanField(
+        _("draining"),
+        default=False,
+        db_default=False,
+        help_text=_("Takes no new files, because its mail moves to another server; untick to take files again."),
+    )
     routed_generation = models.PositiveBigIntegerField(default=0, editable=False)  # last ConfigGeneration applied
 
     class Meta:

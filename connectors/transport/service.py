@@ -182,7 +182,7 @@ class Service:
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
             if self._watcher is not None:
                 self._watcher.watch_intake(door.directory, intake.closed)
-        if self._under_pressure(now):
+        if self.node.is_draining or self._under_pressure(now):
             return 0
         taken = intake.run_once(now)
         if taken:
