@@ -450,3 +450,14 @@ def test_the_roles_of_exchange_are_there(site):
     assert [name for name in everybody if "view_trackingevent" in may(name)] == [everybody[0], *everybody[2:]]
     assert [name for name in everybody if "change_noticetext" in may(name)] == [everybody[0]]
     assert "view_content" not in may("Server Management")
+
+
+@pytest.mark.rule("QO-2", "QU-1", "QU-7")
+@pytest.mark.parametrize("verb", [Verb.SUSPEND, Verb.REMOVE, Verb.EXPORT, Verb.REDIRECT])
+def test_nothing_is_done_to_a_message_in_submission(site, out, verb):
+    queue = place(site, "Submission")
+
+    job = run(site, verb, queue=queue, directory=str(out) if verb == Verb.EXPORT else "", connector_name="Fax")
+
+    assert (job.total, job.changed, list(out.iterdir())) == (0, 0, [])
+    assert Message.objects.get().state == MessageState.SUBMITTED
