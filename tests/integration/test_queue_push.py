@@ -331,3 +331,20 @@ def test_export_and_remove_is_offered_beside_export(desk, site):
         {"verb": "export_remove", "f": "", "last_item": 10**9, "reason": "moved"},
     )
     assert (BulkJob.objects.get().changed, QueueItem.objects.get().state) == (1, ItemState.REMOVED)
+
+
+@pytest.mark.rule("QX-1")
+def test_the_page_of_a_message_leads_to_all_its_copies(desk, site):
+    fax = fax_queue(site)
+    other = fax_queue(site)
+    other.pk, other.next_hop_domain = None, "SMS"
+    other.save()
+    item = queued(site, fax, now=NOW, message_id="<it's@fcweb.test>")
+    client = desk(*ALL)
+    url = f"/message/{item.message.tracked_id}/delivery/"
+    assert "/queues/messages/" not in client.get(url).content.decode()  # one copy: its queue is named
+    QueueItem.objects.create(queue=other, message=item.message, entered_at=NOW)
+
+    link = re.search(r'href="(/queues/messages/[^"]+)"', client.get(url).content.decode())[1]
+
+    assert client.get(link.replace("&amp;", "&")).content.decode().count('name="item"') == 2
