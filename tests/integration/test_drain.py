@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from auditlog.models import LogEntry
 from django.core.management import CommandError, call_command
+from django.db import transaction
 from django.utils import timezone
 
 from connectors import node_configuration
@@ -130,8 +131,6 @@ def test_a_crash_after_the_files_and_before_the_commit_moves_each_message_once(s
 
 @pytest.mark.rule("QO-13", "QO-14")
 def test_a_crash_after_the_commit_and_before_the_names_loses_nothing(site, other):
-    from django.db import transaction
-
     items = [held(site) for _n in range(3)]
     job = start(site, other)
     keys, failed = drain.prepare(job, transport_config())
@@ -154,7 +153,8 @@ def test_a_worker_that_holds_a_message_wins(site, other):
     keys, failed = drain.prepare(job, transport_config())
     (leased,) = queues.lease(queue, directory=str(site.drop), token="t", limit=1, folder_of=None)
 
-    done = drain.move(job, operations.lock(keys), failed, now=NOW)
+    with transaction.atomic():
+        done = drain.move(job, operations.lock(keys), failed, now=NOW)
     drain.publish(job)
 
     assert ([entry.why for entry in done], list(other.iterdir())) == (["in_transfer"], [])
