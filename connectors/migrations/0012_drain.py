@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connectors', '0010_organisation_limits'),
+        ('connectors', '0011_organisation_limits'),
     ]
 
     operations = [
@@ -18,6 +18,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='bulkjob',
             name='verb',
-            field=models.CharField(choices=[('suspend', 'Suspend'), ('resume', 'Resume'), ('retry', 'Retry'), ('resubmit', 'Retry with resubmit'), ('remove', 'Remove without notice'), ('remove_ndr', 'Remove with notice'), ('redirect', 'Redirect to another connector'), ('export', 'Export'), ('export_remove', 'Export and remove'), ('drain', 'Move to another server')], max_length=16, verbose_name='operation'),
+            field=models.CharField(choices=[('suspend', 'Suspend'), ('resume', 'Resume'), ('retry', 'Retry'), ('resubmit', 'Retry with resubmit'), ('remove', 'Remove without notice'), ('remove_ndr', 'Remove with notice'), ('redirect', 'Redirect to another connector'), ('export', 'Export'), ('export_remove', 'Export and remove'), ('deliver_again', 'Deliver again'), ('drain', 'Move to another server')], max_length=16, verbose_name='operation'),
         ),
     ]

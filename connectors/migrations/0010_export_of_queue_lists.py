@@ -6,7 +6,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connectors', '0007_transport_settings'),
+        ('connectors', '0009_deliver_again'),
     ]
 
     operations = [

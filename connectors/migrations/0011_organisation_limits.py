@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('connectors', '0009_export_of_queue_lists'),
+        ('connectors', '0010_export_of_queue_lists'),
     ]
 
     operations = [
