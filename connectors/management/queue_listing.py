@@ -111,6 +111,9 @@ def messages(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, An
             rows = rows.filter(pk__in=message_list.copies(queue_identity.parse_message(options["identity"])))
         else:
             queue = options["identity"]
+    if queue and queue_identity.parse_queue(queue).name == "Submission":
+        _submission(stdout, queue, options)
+        return
     if queue:
         rows = rows.filter(queue__in=[row.pk for row in queue_list.some(queue_identity.parse_queue(queue))])
     if options["server"]:
@@ -128,6 +131,15 @@ def messages(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, An
         recipients=options["include_recipient_info"],
         latency=options["include_component_latency_info"],
     )
+    _write(stdout, Page(rows=shown, first=page.first, total=page.total), _MESSAGE_COLUMNS, options)
+
+
+def _submission(stdout: OutputWrapper, identity: str, options: dict[str, Any]) -> None:
+    """List what waits to be routed, oldest first; it has no other order (QU-7)."""
+    nodes = [queue.node for queue in queue_list.some(queue_identity.parse_queue(identity))]
+    rows = queue_rows.submitted().filter(node__in=nodes).select_related("node", "original")
+    page = _page(rows.prefetch_related("recipients"), rows.count(), options, place=None, is_there=True)
+    shown = message_list.submitted(page.rows, recipients=options["include_recipient_info"])
     _write(stdout, Page(rows=shown, first=page.first, total=page.total), _MESSAGE_COLUMNS, options)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 
 from django.db.models import Q, QuerySet
 from django.utils.translation import gettext as _
 
 from connectors import queue_rows
-from connectors.choices import WAITING, DeliveryType, ItemState, RecipientState
+from connectors.choices import WAITING, DeliveryType, ItemState, Priority, RecipientState
 from connectors.errors import FcwebError
-from connectors.models import QueueItem
+from connectors.models import Message, QueueItem
 from connectors.queue_identity import MessageIdentity
 from connectors.queue_properties import RESERVED_OF_MESSAGE
 from connectors.reads import queue_list
@@ -35,6 +36,46 @@ def properties(
         row["ComponentLatency"] = _latency(item) if latency else None
         rows.append(row | dict.fromkeys(RESERVED_OF_MESSAGE))
     return rows
+
+
+def submitted(messages: Sequence[Message], *, recipients: bool = False) -> list[dict[str, object]]:
+    """Return all properties of messages that wait in Submission, where they are in no other queue (QU-7)."""
+    keys = {message.tracked_id for message in messages}
+    directions = dict(TrackedMessage.objects.filter(pk__in=keys).values_list("pk", "directionality"))
+    rows: list[dict[str, object]] = []
+    for message in messages:
+        queue = f"{message.node.name}\\Submission"
+        waiting = [one for one in message.recipients.all() if one.state == RecipientState.SUBMITTED]
+        row: dict[str, object] = {
+            "Identity": f"{queue}\\{message.pk}",
+            "MessageIdentity": f"{queue}\\{message.pk}",
+            "InternetMessageId": message.message_id,
+            "Subject": message.subject,
+            "LastError": "",
+            "FromAddress": message.mail_from,
+            "OriginalFromAddress": message.original.mail_from if message.original else None,
+            "Status": "Ready",
+            "Size": message.size,
+            "MessageSourceName": message.source_name,
+            "SourceIP": message.source_ip,
+            "SCL": None,
+            "DateReceived": message.received_at,
+            "ExpirationTime": message.expires_at,
+            "MessageLatency": timedelta(0),
+            "Queue": queue,
+            "RetryCount": 0,
+            "Priority": Priority(message.priority).name.title(),
+            "DeferReason": "None",
+            "Directionality": directions.get(message.tracked_id, "Undefined"),
+            "Recipients": [_unrouted(one.address) for one in waiting] if recipients else None,
+            "ComponentLatency": None,
+        }
+        rows.append(row | dict.fromkeys(RESERVED_OF_MESSAGE))
+    return rows
+
+
+def _unrouted(address: str) -> dict[str, object]:
+    return {"Address": address, "Type": None, "FinalDestination": None, "Status": "Ready", "LastError": ""}
 
 
 def _recipients(item: QueueItem) -> list[dict[str, object]]:

@@ -329,3 +329,23 @@ def test_the_digest_has_three_levels_of_detail(busy):
     (verbose,) = rows("digest", "--details-level", "Verbose")[0]["Details"]
     assert set(normal) < set(verbose)
     assert "node.test\\FAX  Retry  2" in run("digest", "--details-level", "Normal")
+
+
+@pytest.mark.rule("QU-1", "QU-7")
+def test_what_waits_to_be_routed_is_listed_in_submission_alone(site, pickup, transport):
+    run("suspend", "Submission")
+    pickup("a.eml", b"From: alice@fcweb.test\r\nTo: IMCEAFAX-1@fcweb.test\r\nSubject: early\r\n\r\nBody\r\n")
+    transport()
+
+    (row,) = rows("messages", "--queue", "Submission", "--include-recipient-info")
+
+    message = Message.objects.get()
+    assert row["Identity"] == f"node.test\\Submission\\{message.pk}"
+    assert (row["Subject"], row["Status"], row["MessageLatency"]) == ("early", "Ready", "00:00:00.00")
+    assert [one["Address"] for one in row["Recipients"]] == ["IMCEAFAX-1@fcweb.test"]
+    known = {prop.name for prop in queue_properties.MESSAGE.values()} | set(queue_properties.RESERVED_OF_MESSAGE)
+    assert known <= set(row)
+    assert rows("messages") == []
+    run("resume", "Submission")
+    transport()
+    assert rows("messages", "Submission") == []
