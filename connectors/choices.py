@@ -167,6 +167,7 @@ class Verb(models.TextChoices):
     EXPORT = "export", _("Export")
     EXPORT_REMOVE = "export_remove", _("Export and remove")  # QO-11
     DELIVER_AGAIN = "deliver_again", _("Deliver again")  # from the Safety Net (QR-18)
+    DRAIN = "drain", _("Move to another server")  # QO-13 (a); a whole server
 
 
 class JobScope(models.TextChoices):

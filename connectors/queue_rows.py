@@ -154,6 +154,9 @@ def ordered(rows: QuerySet[QueueItem], order: Sequence[tuple[str, bool]]) -> Que
     """Sort by properties, each (name, descending); identity ascending decides last (QU 1.8)."""
     keys: list[str] = []
     for name, descending in order:
+        if name == "Identity":
+            keys.append("-message_id" if descending else "message_id")
+            continue
         column = COLUMNS.get(name)
         if column is None or callable(column):
             continue

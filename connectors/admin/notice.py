@@ -9,15 +9,17 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connectors import node_configuration, remote_domains
+from connectors import configuration, node_configuration, remote_domains
 from connectors.admin.labelled import LabelledAdmin, shown_at
 from connectors.mail import notice_markup
 from connectors.mail.notice_markup import MarkupError
 from connectors.mail.timespan import format_timespan
 from connectors.models import NoticeSettings, NoticeText, RemoteDomain
+from connectors.size_field import SizeLimitField
 from connectors.timespan_field import TimeSpanField
 
 _AUDIENCE_FIELDS = (
@@ -47,8 +49,25 @@ _FIELDSETS = (
 )
 
 
+def _returned(label: Promise) -> SizeLimitField:
+    help_text = gettext_lazy(
+        "For example 10MB. A larger original is not returned whole, its header alone is; 0 never returns the whole message."
+    )
+    initial = NoticeSettings._meta.get_field("internal_max_attach_bytes").default
+    return SizeLimitField(read=_returned_size, initial=initial, label=label, help_text=help_text)
+
+
+def _returned_size(text: str) -> int:
+    """Read a size that must have a limit (QL-13)."""
+    size = configuration.returned_size(text)
+    return configuration.LARGEST_RETURNED if size is None else size
+
+
 class NoticeSettingsForm(forms.ModelForm):
     """The delay must outlast the first retries, or every hiccup would be told (QR-31)."""
+
+    internal_max_attach_bytes = _returned(gettext_lazy("Largest returned original, internal"))
+    external_max_attach_bytes = _returned(gettext_lazy("Largest returned original, external"))
 
     class Meta:
         model = NoticeSettings

@@ -8,12 +8,14 @@ from django import forms
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy
 
-from connectors import recipient_configuration
+from connectors import configuration, recipient_configuration
 from connectors.admin.labelled import LabelledAdmin, shown_at
 from connectors.choices import DirectoryKind
 from connectors.mail.address import TypedAddress
 from connectors.models import Contact, DirectoryRecipient, Mailbox, ProxyAddress, proxy_key
+from connectors.size_field import SizeLimitField
 
 
 class ProxyForm(forms.ModelForm):
@@ -56,6 +58,19 @@ LIMITS = ("max_mailbox_bytes", "max_send_bytes", "max_receive_bytes", "max_recip
 
 
 class MailboxForm(RecipientForm):
+    """A mailbox with its limits (QL-6)."""
+
+    max_send_bytes = SizeLimitField(
+        read=configuration.mailbox_size,
+        label=gettext_lazy("Largest message sent"),
+        help_text=gettext_lazy("Unlimited: the limit of the organisation alone."),
+    )
+    max_receive_bytes = SizeLimitField(
+        read=configuration.mailbox_size,
+        label=gettext_lazy("Largest message received"),
+        help_text=gettext_lazy("Unlimited: the limit of the organisation alone."),
+    )
+
     class Meta:
         model = Mailbox
         fields = ("name", "primary_address", "language", *LIMITS)

@@ -30,6 +30,7 @@ class Queue(models.Model):
     class Meta:
         verbose_name = _("queue")
         verbose_name_plural = _("queues")
+        permissions = [("export_queue", "Can export lists of queues and queued messages")]  # QU-21
         constraints = [
             models.UniqueConstraint(
                 fields=["node", "delivery_type", "next_hop_domain", "next_hop_connector"], name="queue_next_hop_key"

@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from connectors import display, queue_rows, trouble
-from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, MessageState, QueueStatus
-from connectors.models import IN_TRANSFER, Connector, Message, Queue, QueueItem, QueueSample, TransportSettings
+from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, QueueStatus
+from connectors.models import IN_TRANSFER, Connector, Node, Queue, QueueItem, QueueSample, TransportSettings
 from connectors.queue_filter import Filter
 
 CAP = 10_000  # counting stops here: "10,000+"
@@ -67,6 +67,7 @@ class QueueSummary:
     next_retry_at: datetime | None
     last_success_at: datetime | None
     is_held: bool
+    priorities: tuple[int, int, int, int] = (0, 0, 0, 0)  # High, Normal, Low, None; counted by queue_list alone
 
     @property
     def velocity(self) -> float:
@@ -199,20 +200,21 @@ def _summary(row: Queue, facts: _Facts) -> QueueSummary:
     moments = [at for at in oldest if at is not None]
     is_submission = row.delivery_type == DeliveryType.UNDEFINED and row.next_hop_domain == SUBMISSION_DOMAIN
     if is_submission:
-        ready, first = unrouted(), queue_rows.submitted().values_list("received_at", flat=True).first()
+        ready, first = unrouted(row.node), queue_rows.submitted(row.node).values_list("received_at", flat=True).first()
         moments = [first] if first else []
     moving = facts.moving.get(row.pk, 0)
     incoming, outgoing = facts.rates.get(row.pk, (0.0, 0.0))
     waiting = ready + stopped + deferred + moving
     used_at = max((at for at in (row.last_success_at, row.last_retry_at) if at), default=None)
+    status = _status(row, is_filled=bool(ready + moving))
     is_used = waiting or is_submission or row.status not in {QueueStatus.READY, QueueStatus.CONNECTING}
     return QueueSummary(
         pk=row.pk,
         name=queue_name(row),
         delivery_type=row.delivery_type,
         domain=row.next_hop_domain,
-        status=row.status,
-        status_label=row.get_status_display(),
+        status=status,
+        status_label=str(QueueStatus(status).label),
         next_hop_connector=row.next_hop_connector,
         identity=queue_rows.queue_identity(row),
         waiting=waiting,
@@ -234,6 +236,15 @@ def _summary(row: Queue, facts: _Facts) -> QueueSummary:
     )
 
 
+def _status(row: Queue, *, is_filled: bool) -> str:
+    """Return the status people see: mail in a Ready queue is about to be tried; what has no next hop is Ready (QU 1.4)."""
+    if row.status == QueueStatus.SUSPENDED:
+        return QueueStatus.SUSPENDED.value
+    if row.delivery_type in {DeliveryType.UNREACHABLE, DeliveryType.UNDEFINED}:
+        return QueueStatus.READY.value
+    return QueueStatus.CONNECTING.value if row.status == QueueStatus.READY and is_filled else row.status
+
+
 def queue_name(row: Queue) -> str:
     """Return what people call a queue: its connector, the mailboxes, or Unreachable."""
     if row.connector_name:
@@ -247,13 +258,15 @@ def queue_name(row: Queue) -> str:
     return row.next_hop_domain
 
 
-def unrouted() -> int:
+def unrouted(node: Node | None = None) -> int:
     """Return how many messages wait to be routed (the Submission queue), at most CAP + 1."""
-    return Message.objects.filter(state=MessageState.SUBMITTED)[: CAP + 1].count()
+    return queue_rows.submitted(node)[: CAP + 1].count()
 
 
-def waiting(queue_pk: int, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE) -> ItemPage:
-    """Return one keyset page of what a filter means in a queue; `before` and `after` are keys of items."""
+def waiting(
+    queue_pk: int | None, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE
+) -> ItemPage:
+    """Return one keyset page of what a filter means in a queue, or in all; `before` and `after` are keys of items."""
     rows = queue_rows.listed(wanted, queue=queue_pk)
     if before is not None:
         keys = queue_rows.keys_before(rows, before, limit=size + 1)

@@ -15,12 +15,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from connectors import disk, drop_directory, event_log, owner
-from connectors.choices import DeliveryType, ItemState, ReportDue
+from connectors.choices import DeliveryType, ItemState, QueueStatus, ReportDue
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import DROP_EVENTS, Event
 from connectors.models import IN_TRANSFER, ForeignConnector, Node, Queue, QueueItem
-from connectors.transport import deferral, leasing, poison
+from connectors.transport import deferral, leasing, poison, queue_operations
 from connectors.transport import queue as queues
 from connectors.transport.couriers.base import Courier, HopFailure, Prepared
 from connectors.transport.couriers.drop import DropCourier, failure, relayed
@@ -96,6 +96,8 @@ class Delivery:
         return woken
 
     def _deliver(self, queue: Queue, courier: Courier, now: datetime) -> int:
+        if queue.status == QueueStatus.RETRY:
+            queue_operations.connecting(queue)
         directory = courier.directory(queue)
         if isinstance(directory, HopFailure):
             self._trouble(queue, [], directory, now)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from connectors.choices import FREE, POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, Outcome, QueueStatus, Verb
-from connectors.models import ForeignConnector, Node, Queue, QueueItem
+from connectors.models import ConfigGeneration, ForeignConnector, Node, Queue, QueueItem
 from connectors.transport import deferral
 from connectors.transport import queue as queues
 
@@ -73,6 +73,8 @@ def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, s
     elif verb == Verb.RESUME:
         after = implied_status(queue.pk, now=now)
         count = rows.filter(status=QueueStatus.SUSPENDED).update(status=after)
+        if count and queue.delivery_type == DeliveryType.UNREACHABLE:
+            ConfigGeneration.bump()  # changes made meanwhile passed it by: what waits is routed again now (RT-50)
         why = "not_suspended"
     else:
         after, why = before, "not_in_retry"
@@ -83,9 +85,16 @@ def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, s
     return (Outcome.CHANGED, before, after, "") if count else (Outcome.UNCHANGED, before, before, why)
 
 
+def connecting(queue: Queue) -> None:
+    """A queue in Retry whose time has come opens its next hop (QU 1.4); the attempt itself decides what follows."""
+    Queue.objects.filter(pk=queue.pk, status=QueueStatus.RETRY).update(status=QueueStatus.CONNECTING)
+
+
 def implied_status(queue_pk: int, *, now: datetime) -> str:
-    """Return the status a queue has by its content (QU 1.4, last row)."""
+    """Return the status a queue has by its content (QU 1.4, last row); without a next hop it is Ready."""
     queue = Queue.objects.get(pk=queue_pk)
+    if queue.delivery_type in {DeliveryType.UNREACHABLE, DeliveryType.UNDEFINED}:
+        return QueueStatus.READY.value
     ready, deferred = (QueueItem.objects.filter(queue=queue_pk, state=state).exists() for state in FREE)
     if (ready or deferred) and queue.next_retry_at is not None and queue.next_retry_at > now:
         return QueueStatus.RETRY.value

@@ -16,6 +16,7 @@ from types import ModuleType
 from django.db import DatabaseError
 
 from connectors import drop_directory, owner, routing_table, watched
+from connectors.choices import SUBMISSION_DOMAIN
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import Conditions, Event
@@ -61,6 +62,7 @@ class Service:
 
     def __init__(self, *, config: TransportConfig, token: str, watcher: Watcher | None = None) -> None:
         self.node = routing_table.local_node()
+        queue_operations.special_queue(self.node, SUBMISSION_DOMAIN)  # listed whether anything waits or not (QU-1)
         self._base = config  # as the environment says; the stored settings are put into it
         self._config = config = config_of(self.node, config)
         self._token = token
@@ -188,7 +190,7 @@ class Service:
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
             if self._watcher is not None:
                 self._watcher.watch_intake(door.directory, intake.closed)
-        if not self._monitor.may_take(name, now):
+        if self.node.is_draining or not self._monitor.may_take(name, now):
             return 0
         taken = intake.run_once(now)
         if taken:

@@ -12,7 +12,16 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q
 
-from connectors.choices import STILL, DeliveryType, ItemState, MessageState, QueueStatus, RecipientState, ReportDue
+from connectors.choices import (
+    STILL,
+    SUBMISSION_DOMAIN,
+    DeliveryType,
+    ItemState,
+    MessageState,
+    QueueStatus,
+    RecipientState,
+    ReportDue,
+)
 from connectors.conf import TransportConfig
 from connectors.models import IN_TRANSFER, Message, MessageRecipient, Node, Queue, QueueItem, QueueSample
 from connectors.transport import operations, poison
@@ -33,6 +42,8 @@ class Upkeep:
         self._config = config
         self._sampled_at: datetime | None = None
         self._last_item = 0
+        self._last_message: int | None = None
+        self._unrouted = 0  # messages in Submission at the last sample
         self._is_busy = False  # a batch was full: the next one need not wait
         self._resubmitted: set[tuple[int, datetime]] = set()  # idle resubmissions that are complete
 
@@ -80,6 +91,7 @@ class Upkeep:
         newest = QueueItem.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         since, self._sampled_at = self._sampled_at, now
         before, self._last_item = self._last_item, newest
+        submission = self._submission()
         if since is None or now - since > INTERVAL * SAMPLES:
             return  # the first sample only marks where counting starts
         incoming = Counter(_counts(QueueItem.objects.filter(pk__gt=before, pk__lte=newest)))
@@ -87,12 +99,28 @@ class Upkeep:
         for queue in Queue.objects.filter(node=self._node, last_success_at__gt=since).values_list("pk", flat=True):
             left = QueueItem.objects.filter(queue=queue, state=ItemState.DELIVERED, delivered_at__gt=since)
             outgoing[queue] = left.filter(delivered_at__lte=now).count()
+        incoming.update({pk: came for pk, came, _left in submission})
+        outgoing.update({pk: left for pk, _came, left in submission})
         known = set(Queue.objects.filter(node=self._node).values_list("pk", flat=True))
         QueueSample.objects.bulk_create(
             QueueSample(queue_id=queue, at=now, incoming=incoming[queue], outgoing=outgoing[queue])
             for queue in sorted(known & (set(incoming) | set(outgoing)))
             if incoming[queue] or outgoing[queue]
         )
+
+    def _submission(self) -> list[tuple[int, int, int]]:
+        """Return the Submission queue with what was accepted and what was routed since the last sample (QU-13)."""
+        newest = Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        came = 0
+        if self._last_message is not None:
+            came = Message.objects.filter(node=self._node, pk__gt=self._last_message, pk__lte=newest).count()
+        unrouted = Message.objects.filter(node=self._node, state=MessageState.SUBMITTED).count()
+        left = max(0, self._unrouted + came - unrouted)
+        self._last_message, self._unrouted = newest, unrouted
+        queue = Queue.objects.filter(
+            node=self._node, delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN
+        )
+        return [(pk, came, left) for pk in queue.values_list("pk", flat=True)]
 
 
 def _counts(rows: object) -> dict[int, int]:

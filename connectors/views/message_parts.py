@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from auditlog.models import LogEntry
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from connectors.conf import transport_config
@@ -27,6 +30,7 @@ def delivery(request: HttpRequest, tracked: int) -> HttpResponse:
         "tracked": tracked,
         "message": message,
         "waiting": reads.waiting(message) if message and user.has_perm("connectors.view_queue") else [],
+        "everywhere_url": _everywhere(message) if message else "",
         "routes": routes,
         "more": more,
         "is_kept": message is not None and user.has_perm("connectors.change_queue") and safety_net.is_kept(message.pk),
@@ -59,6 +63,13 @@ def content(request: HttpRequest, tracked: int) -> HttpResponse:
     part = "connectors/_message_content.html"
     template = part if wants_partial(request) else "connectors/message_part.html"
     return render(request, template, context | {"part": part})
+
+
+def _everywhere(message: Message) -> str:
+    """Return the address of all waiting copies of a message, where it can be stopped or removed as a whole (QX-1)."""
+    quoted = message.message_id.replace("'", "''")
+    query = urlencode({"f": f"InternetMessageId -eq '{quoted}'"})
+    return f"{reverse('queue-messages')}?{query}"
 
 
 def _audit(message: Message) -> None:

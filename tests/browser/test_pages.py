@@ -19,6 +19,7 @@ DASHBOARD = (
     "message",
     "queues",
     "queue",
+    "queue-messages",
     "safety-net",
     "deliver-again",
     "bad-files",

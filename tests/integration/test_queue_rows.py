@@ -127,10 +127,11 @@ def test_the_set_acted_on_is_the_set_listed(filled, text, verb):
     assert (job.total, job.left, job.changed + job.unchanged) == (len(listed), 0, len(listed))
 
 
-@pytest.mark.rule("QU-8")
+@pytest.mark.rule("QU-21")
 @pytest.mark.parametrize(
     ("order", "key"),
     [
+        ([("Identity", True)], lambda row: -int(row["Identity"].rpartition("\\")[2])),
         ([("Size", True)], lambda row: -row["Size"]),
         ([("Subject", False), ("Size", True)], lambda row: (row["Subject"], -row["Size"])),
         ([("Status", False)], lambda row: row["Status"]),

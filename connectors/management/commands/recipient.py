@@ -12,7 +12,15 @@ from connectors import audit, recipient_configuration
 from connectors.choices import DirectoryKind
 from connectors.configuration import ListChange
 from connectors.errors import FcwebError
+from connectors.mail.sizes import with_attachments
 from connectors.models import DirectoryRecipient
+
+_LIMITS = {
+    "max-send-size": "largest message a mailbox sends: 10MB (about 7.5MB of attachments), or unlimited",
+    "max-receive-size": "largest message a mailbox receives, the same way",
+    "recipient-limits": "recipients a message of a mailbox may have, or unlimited",
+    "quota": "what a mailbox holds: 2GB, or unlimited",
+}
 
 
 class Command(BaseCommand):
@@ -32,6 +40,8 @@ class Command(BaseCommand):
             verb.add_argument("--name", help="display name")
             verb.add_argument("--external", help="where a contact's mail goes: FAX:+1 425 555 0100, or SMTP")
             verb.add_argument("--proxy", action="append", default=[], help="TYPE:address or SMTP; repeat for more")
+        for option, text in _LIMITS.items():
+            change.add_argument(f"--{option}", help=text)
         for option in ("add-proxy", "remove-proxy"):
             change.add_argument(f"--{option}", action="append", default=[])
         verbs.add_parser("remove").add_argument("address")
@@ -61,8 +71,15 @@ class Command(BaseCommand):
 
     def _set(self, options: dict[str, Any]) -> list[DirectoryRecipient]:
         recipient = recipient_configuration.find(options["address"])
+        limits = recipient_configuration.limits(
+            send=options["max_send_size"],
+            receive=options["max_receive_size"],
+            recipients=options["recipient_limits"],
+            quota=options["quota"],
+        )
         recipient_configuration.change(
             recipient,
+            limits=limits,
             name=options["name"],
             primary=options["primary"],
             external=options["external"],
@@ -84,4 +101,7 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(shown if options["verb"] == "list" else shown[0], indent=2))
         elif options["verb"] == "list":
             for row in rows:
-                self.stdout.write(f"{row.kind}\t{row.primary_address}\t{row.name}\t{row.external_address}".rstrip())
+                limits = {"sends": row.max_send_bytes, "receives": row.max_receive_bytes}
+                said = [f"{verb} {with_attachments(size)}" for verb, size in limits.items() if size is not None]
+                cells = (row.kind, row.primary_address, row.name, row.external_address, ", ".join(said))
+                self.stdout.write("\t".join(cells).rstrip())

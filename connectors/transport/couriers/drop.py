@@ -119,7 +119,7 @@ class DropCourier:
         files: dict[int, Sequence[bytes] | None],
         deferred: list[ItemDeferral],
     ) -> tuple[list[LeasedItem], list[ItemFailure], HopFailure | None]:
-        """Split a batch by size and quota. Rules: DR-22, DR-28 to DR-30, QR-43, QR-44."""
+        """Split a batch by size and quota. Rules: DR-22, DR-28 to DR-30, QR-43, QR-44, QL-7, QL-9."""
         fitting: list[LeasedItem] = []
         failed: list[ItemFailure] = []
         quota = connector.drop_directory_quota
