@@ -84,6 +84,15 @@ def test_a_gateway_queue_is_listed_counted_suspended_resumed_and_retried(site, p
     assert (len(files(site)), lengths()) == (3, {"NonSmtpGatewayDelivery": (0, 0)})
 
 
+@pytest.mark.rule("QR-40", "QR-24")
+def test_a_message_that_waits_by_itself_counts_as_retry(site):
+    queue = fax_queue(site, status=QueueStatus.READY)
+    for state in (ItemState.READY, ItemState.READY, ItemState.DEFERRED, ItemState.SUSPENDED):
+        queued(site, queue, now=NOW, state=state)
+
+    assert lengths() == {"NonSmtpGatewayDelivery": (2, 1)}
+
+
 @pytest.mark.rule("QR-40")
 def test_the_page_shows_both_lengths(site, client, admin_user):
     queued(site, fax_queue(site, status=QueueStatus.RETRY, retry_count=1), now=NOW)
