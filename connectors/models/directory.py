@@ -81,7 +81,7 @@ class DirectoryRecipient(models.Model):
         ordering = ("name",)
 
     def __str__(self) -> str:
-        return self.name
+        return f"{self.name} <{self.primary_address}>"
 
 
 class MailboxManager(models.Manager["Mailbox"]):

@@ -35,6 +35,7 @@ _TONES = {
     "delivered": "ok",
     "partly": "fail",
     "failed": "fail",
+    "expanded": "info",
     "bad": "fail",
     # events (tracking.choices.EventId)
     "RECEIVE": "info",
@@ -43,6 +44,10 @@ _TONES = {
     "DEFER": "wait",
     "REDIRECT": "info",
     "RESUBMIT": "info",
+    "RESOLVE": "info",
+    "EXPAND": "info",
+    "DUPLICATEEXPAND": "quiet",
+    "TRANSFER": "info",
     "LOAD": "quiet",
     "FAIL": "fail",
     "DSN": "info",
@@ -52,6 +57,7 @@ _TONES = {
     "deliver": "ok",
     "unreachable": "wait",
     "fail": "fail",
+    "expand": "info",
 }
 
 
