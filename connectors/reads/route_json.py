@@ -65,7 +65,7 @@ def _group(found: GroupRoute) -> dict[str, object]:
         "members": [
             {
                 "recipient": member.address,
-                "group": member.group,
+                "member_of": member.group,
                 "copy": member.copy,
                 "told": member.reports_to,
                 "told_sentence": member.told,
