@@ -117,6 +117,7 @@ def write(
     by_parent: dict[int, list[Copy]] = {}
     for copy in copies:
         by_parent.setdefault(copy.parent, []).append(copy)
+    keys = iter(bulk.allocate_keys(Message, len(copies)))  # at once: on SQLite they are free until they are inserted
     for row in Message.objects.filter(pk__in=list(staying)).values_list(*Parent._fields):
         parent = Parent(*row)
         try:
@@ -125,8 +126,8 @@ def write(
         except (OSError, ValueError):
             continue
         content = raw[offset:]
-        own = by_parent.get(parent.pk, [])
-        for key, copy in zip(bulk.allocate_keys(Message, len(own)), own, strict=True):
+        for copy in by_parent.get(parent.pk, ()):
+            key = next(keys)
             recipients = tuple(recipient_of(one) for one in copy.members)
             name = spool.copy_name(parent.network_message_id, key, now)
             file = _file(name, replace(envelope, mail_from=copy.return_path, recipients=recipients), content)
