@@ -110,11 +110,11 @@ class RecipientAdmin(LabelledAdmin):
     search_fields = ("name", "primary_address")
     readonly_fields = ("member_of",)
 
-    @admin.display(description=gettext_lazy("member of"), empty_value="–")
+    @admin.display(description=gettext_lazy("member of"))
     def member_of(self, recipient: DirectoryRecipient) -> SafeString | str:
         groups = recipient.groups.order_by("name") if recipient.pk else ()
         links = [(reverse("admin:connectors_group_change", args=[group.pk]), str(group)) for group in groups]
-        return format_html_join(", ", '<a href="{}">{}</a>', links)
+        return format_html_join(", ", '<a href="{}">{}</a>', links) or "–"
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> list[Any]:
         """Leave out the groups of somebody who is not there yet."""

@@ -128,8 +128,8 @@ class Group(DirectoryRecipient):
 
     class Meta:
         proxy = True
-        verbose_name = _("group")
-        verbose_name_plural = _("groups")
+        verbose_name = _("distribution group")  # “groups” are those of users in the same admin
+        verbose_name_plural = _("distribution groups")
 
 
 class ProxyAddress(models.Model):
