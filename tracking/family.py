@@ -58,9 +58,13 @@ def tree(messages: Sequence[TrackedMessage], rows: Sequence[EventRow]) -> list[M
     return found
 
 
-def copies_sentence(tracked: TrackedMessage, family: Sequence[Member]) -> str:
+def copies_of(tracked: TrackedMessage, family: Sequence[Member]) -> list[TrackedMessage]:
+    """Return the copies that were split off a message."""
+    return [member.message for member in family if member.parent is not None and member.parent.pk == tracked.pk]
+
+
+def copies_sentence(copies: Sequence[TrackedMessage]) -> str:
     """Say how the copies of a message stand, "" when it has none."""
-    copies = [member.message for member in family if member.parent is not None and member.parent.pk == tracked.pk]
     if not copies:
         return ""
     counts = Counter(TrackedState(copy.state) for copy in copies)
@@ -69,6 +73,15 @@ def copies_sentence(tracked: TrackedMessage, family: Sequence[Member]) -> str:
         "Its copy for members of groups: %(states)s.", "Its copies for members of groups: %(states)s.", len(copies)
     )
     return text % {"states": states}
+
+
+_WORST_FIRST = (TrackedState.FAILED, TrackedState.PARTLY, TrackedState.DEFERRED, TrackedState.QUEUED)
+
+
+def worst_state(tracked: TrackedMessage, copies: Sequence[TrackedMessage]) -> str:
+    """Return the state a reader must not miss: the worst of a message and its copies, its own when all went well."""
+    states = {tracked.state, *(copy.state for copy in copies)}
+    return next((state.value for state in _WORST_FIRST if state in states), tracked.state)
 
 
 def parent_of(tracked: TrackedMessage, family: Sequence[Member]) -> TrackedMessage | None:

@@ -134,6 +134,7 @@ def message(request: HttpRequest, pk: int) -> HttpResponse:
     copies = family.of(tracked)
     told = story.steps(copies)
     relatives = family.tree(copies, [step.row for step in told])
+    own_copies = family.copies_of(tracked, relatives)
     context = {
         "tracked": tracked,
         "steps": told,
@@ -141,7 +142,8 @@ def message(request: HttpRequest, pk: int) -> HttpResponse:
         "family": relatives if len(relatives) > 1 else [],
         "parent": family.parent_of(tracked, relatives),
         "answer": story.answer(tracked),
-        "copies_answer": family.copies_sentence(tracked, relatives),
+        "copies_answer": family.copies_sentence(own_copies),
+        "worst_state": family.worst_state(tracked, own_copies),
         "next_attempt": story.next_attempt(tracked, told, now=timezone.now()),
         "outcomes": story.outcomes(told),
         "file_names": story.file_names(told),

@@ -254,6 +254,8 @@ class TestMessagePage:
 
         response = page_of(browser, parent)
 
+        assert "banner fail" in response.content.decode()  # one copy failed: nobody may miss that
+        assert response.context["copies_answer"].endswith("1 delivered, 1 failed.")
         assert response.context["answer"] == "Passed on to the members of the group, in copies of its own."
         members = response.context["family"]
         by_id = {m.message.pk: (m.parent, m.has_own_path) for m in members}
