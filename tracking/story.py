@@ -19,7 +19,8 @@ from tracking.rows import EventRow, rows_of
 
 _RELATED = 20
 _MILLISECONDS_UP_TO = timedelta(seconds=10)
-MOST_STEPS = 500  # events of one page
+MOST_STEPS = 500  # events one page tells
+_MOST_EVENTS = 5000  # events that are read for the last word on each recipient
 _NAMED = 3  # members of a group that a sentence names
 _FINAL = frozenset({"SEND", "DELIVER", "FAIL"})
 
@@ -67,11 +68,15 @@ class Outcome:
         return self.event in _FINAL
 
 
-def steps(family: Sequence[TrackedMessage]) -> list[Step]:
+def events_of(family: Sequence[TrackedMessage]) -> tuple[EventRow, ...]:
     """Return the events of a message and its copies, oldest first (MTS-34, MTT-3)."""
     events = TrackingEvent.objects.filter(message__in=[message.pk for message in family]).select_related("message")
-    rows = rows_of(list(events.order_by("at", "pk")[:MOST_STEPS]))
-    return [Step(row=row, sentence=_told(row), since_first=row.at - rows[0].at) for row in rows]
+    return rows_of(list(events.order_by("at", "pk")[:_MOST_EVENTS]))
+
+
+def steps(rows: Sequence[EventRow]) -> list[Step]:
+    """Return the first events as sentences."""
+    return [Step(row=row, sentence=_told(row), since_first=row.at - rows[0].at) for row in rows[:MOST_STEPS]]
 
 
 def _told(row: EventRow) -> str:
@@ -156,12 +161,11 @@ def answer(tracked: TrackedMessage) -> str:
     return sentences[TrackedState(tracked.state)]
 
 
-def next_attempt(tracked: TrackedMessage, told: Sequence[Step], *, now: datetime) -> datetime | None:
+def next_attempt(tracked: TrackedMessage, rows: Sequence[EventRow], *, now: datetime) -> datetime | None:
     """Return the next attempt the last DEFER announced; None when there is none ahead (message-tracking 2.5)."""
     if tracked.state != TrackedState.DEFERRED:
         return None
-    own = (step.row for step in told if step.row.message_pk == tracked.pk)
-    announced = [row.message_info for row in own if row.event == "DEFER"]
+    announced = [row.message_info for row in rows if row.message_pk == tracked.pk and row.event == "DEFER"]
     try:
         moment = datetime.fromisoformat(announced[-1].partition(";")[0]) if announced else None
     except ValueError:
@@ -172,14 +176,13 @@ def next_attempt(tracked: TrackedMessage, told: Sequence[Step], *, now: datetime
     return moment if moment > now else None
 
 
-def outcomes(told: Sequence[Step]) -> list[Outcome]:
+def outcomes(rows: Sequence[EventRow]) -> list[Outcome]:
     """Return each recipient's last word over all copies; a final event beats DEFER (MTT-8).
 
     The members of a group take its place. That a member was named twice, or moved to a copy, is no last word.
     """
     last: dict[str, Outcome] = {}
-    for step in told:
-        row = step.row
+    for row in rows:
         if row.event == "EXPAND":
             last.pop(address_key(row.related_recipient), None)
         elif row.event == "DUPLICATEEXPAND":

@@ -132,20 +132,21 @@ def message(request: HttpRequest, pk: int) -> HttpResponse:
     """One message: state, story, recipients, facts, notices, raw rows."""
     tracked = get_object_or_404(TrackedMessage, pk=pk)
     copies = family.of(tracked)
-    told = story.steps(copies)
-    relatives = family.tree(copies, [step.row for step in told])
+    rows = story.events_of(copies)
+    told = story.steps(rows)
+    relatives = family.tree(copies, rows)
     own_copies = family.copies_of(tracked, relatives)
     context = {
         "tracked": tracked,
         "steps": told,
-        "is_cut": len(told) == story.MOST_STEPS,
+        "is_cut": len(rows) > len(told),
         "family": relatives if len(relatives) > 1 else [],
         "parent": family.parent_of(tracked, relatives),
         "answer": story.answer(tracked),
         "copies_answer": family.copies_sentence(own_copies),
         "worst_state": family.worst_state(tracked, own_copies),
-        "next_attempt": story.next_attempt(tracked, told, now=timezone.now()),
-        "outcomes": story.outcomes(told),
+        "next_attempt": story.next_attempt(tracked, rows, now=timezone.now()),
+        "outcomes": story.outcomes(rows),
         "file_names": story.file_names(told),
         "related": story.related(tracked, told, copies),
         "raw": [

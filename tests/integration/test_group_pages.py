@@ -277,12 +277,27 @@ class TestMessagePage:
         transport()
 
         tracked = TrackedMessage.objects.get()
-        told = story.steps(family.of(tracked))
-        assert "DUPLICATEEXPAND" in [step.row.event for step in told]
+        told = story.events_of(family.of(tracked))
+        assert "DUPLICATEEXPAND" in [row.event for row in told]
         assert [(o.address, o.event, o.group) for o in story.outcomes(told)] == [
             (bob, "DELIVER", ""),
             ("carol@fcweb.test", "DELIVER", "team@fcweb.test"),
         ]
+
+    @pytest.mark.rule("MTT-8")
+    def test_the_last_word_on_a_member_is_told_beyond_the_steps_of_the_page(
+        self, site, pickup, transport, browser, monkeypatch
+    ):
+        monkeypatch.setattr(story, "MOST_STEPS", 3)
+        make_group("team", *(person(f"p{number}") for number in range(4)))
+        pickup("plan.eml", TEAM)
+        transport()
+
+        response = page_of(browser, TrackedMessage.objects.get())
+
+        assert len(response.context["steps"]) == 3
+        assert [o.event for o in response.context["outcomes"]] == ["DELIVER"] * 4
+        assert 'id="steps-cut"' in response.content.decode()
 
     def test_a_message_without_copies_shows_none(self, site, pickup, transport, browser):
         pickup("plan.eml", TEAM.replace(b"team@", b"alice@"))
