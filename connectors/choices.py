@@ -45,6 +45,7 @@ class FileState(models.TextChoices):
     NOTICE = "notice", _("returned to the sender")  # failure notice owed or sent; the .tmp may still be there
     BAD = "bad", _("bad file")  # renamed to .bad with its reason
     RELEASED = "released", _("put back")  # given back as .eml (back pressure, crash before commit)
+    SPLITTING = "splitting", _("being split")  # glued exports being handed in one by one (RP-25)
     RESUBMITTED = "resubmitted", _("resubmitted")  # a bad file sent again by a person
     GONE = "gone", _("taken away")  # a bad file that somebody moved or deleted by hand (PU-56)
 
@@ -124,12 +125,25 @@ class ItemState(models.TextChoices):
     READY = "ready", _("ready")
     STAGING = "staging", _("being written")  # leased; both names committed, nothing published
     STAGED = "staged", _("written")  # temp files durable; only a rename away from published
+    DEFERRED = "deferred", _("waiting for its retry")  # refused for now, by itself; `retry_at` says until when (QR-24)
     SUSPENDED = "suspended", _("suspended")  # by a person, or in Poison; never leased
     DELIVERED = "delivered", _("delivered")
     REMOVED = "removed", _("removed")  # expired, re-routed or all recipients failed
 
 
-WAITING = (ItemState.READY, ItemState.SUSPENDED, ItemState.STAGING, ItemState.STAGED)  # what a queue lists
+FREE = (ItemState.READY, ItemState.DEFERRED)  # stopped by nobody and held by nobody
+STILL = (*FREE, ItemState.SUSPENDED)  # nobody holds it; each of these states has a partial index
+WAITING = (*STILL, ItemState.STAGING, ItemState.STAGED)  # what a queue lists
+
+
+class Refusal(models.TextChoices):
+    """Why a next hop refuses one message for now: context of its DEFER event, and Exchange's DeferReason (QU 1.5)."""
+
+    MAILBOX_FULL = "MailboxFull", "Marked As Retry Delivery If Rejected"
+    CONTENT_UNREADABLE = "ContentUnreadable", "Storage Transient Failure During Content Conversion"
+
+
+OTHER_REFUSAL = "Transient Failure"  # DeferReason of any other context
 
 
 class Pending(models.TextChoices):
@@ -153,6 +167,7 @@ class Verb(models.TextChoices):
     EXPORT = "export", _("Export")
     EXPORT_REMOVE = "export_remove", _("Export and remove")  # QO-11
     DELIVER_AGAIN = "deliver_again", _("Deliver again")  # from the Safety Net (QR-18)
+    DRAIN = "drain", _("Move to another server")  # QO-13 (a); a whole server
 
 
 class JobScope(models.TextChoices):

@@ -59,6 +59,8 @@ class TransportConfig:
     priority_queuing: bool = False  # QR-60
     ladder: RetryLadder = RetryLadder()
     mailbox_retry: timedelta = timedelta(minutes=5)  # QR-7, QR-23
+    message_retry: timedelta = timedelta(minutes=15)  # QR-6, QR-24
+    mailbox_full_grace: timedelta = timedelta(0)  # MTA-15
     notice_language: str = "en"  # DSN-51, when the original names none
     notice_attach_bytes: int = 10 * 1024 * 1024  # QL-13
 

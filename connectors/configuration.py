@@ -145,6 +145,9 @@ def _node(name: str) -> Node:
     return node
 
 
+LARGEST_RETURNED = 2_147_483_647  # QL-13
+
+
 def size_in_range(text: str, *, low: int, high: int, shown_range: str) -> int | None:
     """Return bytes or None (unlimited) for a size as Exchange writes it; raises FC-E7, which prints the range."""
     try:
@@ -164,6 +167,21 @@ def size_in_range(text: str, *, low: int, high: int, shown_range: str) -> int | 
 def message_size(text: str) -> int | None:
     """Read MaxMessageSize of a foreign connector: 0 to 2147483647 KB (FC 1.1, AM-3)."""
     return size_in_range(text, low=0, high=2_147_483_647 * 1024, shown_range="0B – 2147483647KB")
+
+
+def organisation_size(text: str) -> int | None:
+    """Read MaxSendSize or MaxReceiveSize of the organisation: to 2147482624 bytes, or unlimited (QL-4)."""
+    return size_in_range(text, low=1, high=2_147_482_624, shown_range="1B – 2147482624B")
+
+
+def mailbox_size(text: str) -> int | None:
+    """Read MaxSendSize or MaxReceiveSize of a mailbox (QL-6)."""
+    return size_in_range(text, low=1, high=2_147_483_647 * 1024, shown_range="1B – 2147483647KB")
+
+
+def returned_size(text: str) -> int | None:
+    """Read the largest original a notice returns whole: 0 to 2147483647 bytes (QL-13)."""
+    return size_in_range(text, low=0, high=LARGEST_RETURNED, shown_range="0B – 2147483647B")
 
 
 def quota_size(text: str) -> int | None:

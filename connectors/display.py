@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from connectors.mail.imcea import ImceaError, decode_local
 
 _UNITS = (lambda: _("KB"), lambda: _("MB"), lambda: _("GB"), lambda: _("TB"))  # French has its own
+_EXAMPLE = 10 * 1024**2
 _SHORT_ID = 20  # longer ids lose their middle
 
 
@@ -34,6 +35,29 @@ def size(count: int | None) -> str:
     amount = count / 1024**power
     digits = 1 if amount < 10 and round(amount, 1) % 1 else 0
     return f"{number_format(amount, digits)} {_UNITS[power - 1]()}"
+
+
+def attachments(limit: int | None) -> str:
+    """Return how much attachment a message of this size carries: Base64 adds a third (QL-21)."""
+    if limit is None:
+        return _("A limit of %(limit)s would admit about %(attachments)s of attachments.") % {
+            "limit": size(_EXAMPLE),
+            "attachments": size(_EXAMPLE * 3 // 4),
+        }
+    return _("%(limit)s admit about %(attachments)s of attachments.") % {
+        "limit": size(limit),
+        "attachments": size(limit * 3 // 4),
+    }
+
+
+def limit(count: int | None) -> str:
+    """Return a limit of message size with both numbers: 10 MB (about 7.5 MB of attachments) (QL-21)."""
+    if count is None:
+        return _("unlimited")
+    return _("%(limit)s (about %(attachments)s of attachments)") % {
+        "limit": size(count),
+        "attachments": size(count * 3 // 4),
+    }
 
 
 def duration(span: timedelta) -> str:

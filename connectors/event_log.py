@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from enum import IntEnum
+from enum import IntEnum, unique
 
 from django.db import transaction
 
@@ -17,6 +17,7 @@ from connectors.models import EventLogEntry
 logger = logging.getLogger(__name__)
 
 
+@unique
 class Event(IntEnum):
     """Event numbers: Exchange's where it has one, 90000 and up where it has none."""
 
@@ -28,17 +29,20 @@ class Event(IntEnum):
     NO_PICKUP_DIRECTORY = 9006  # FailedToCreatePickupDirectory
     BADMAIL = 9010  # PickupIsBadmailingFile
     POISON_FILE = 10004  # DeletedPoisonPickupFile
-    PRESSURE = 15004  # resource pressure rose; 15005 is its end
+    PRESSURE = 15004  # resource pressure rose; open until it is normal again (QR-56)
+    PRESSURE_END = 15005  # resource pressure fell; never open
+    DISK_SPACE = 15006  # a disk is too full to take files
     PICKUP_DELETE = 90004  # a finished .tmp could not be removed
     PICKUP_READ = 90005  # directory or file could not be read
     PICKUP_RENAME = 90006  # the rename to .tmp failed
     FILE_VANISHED = 90007  # a claimed file disappeared (UP-9)
     DIRECTORY_ACCESS = 90008  # a watched directory is not safe or not ours (PU-64, PU-65)
-    POISON_MESSAGE = 90010  # a message reached the poison threshold (QR-50)
-    NOT_COLLECTED = 90011  # the gateway has left a file in its drop directory for too long (DR-33)
     SIZE_ZERO = 90009  # an enabled connector whose size limit lets nothing through (FC-8)
     FILE_STUCK = 90010  # files that could not be opened for ten polls (UP-8)
     CLAIM_HELD = 90011  # a process has been reading a file for minutes (UP-5)
+    POISON_MESSAGE = 90012  # a message reached the poison threshold (QR-50)
+    NOT_COLLECTED = 90013  # the gateway has left a file in its drop directory for too long (DR-33)
+    LEDGER = 90014  # the check of the ledger found recipients without exactly one end (MT-1)
 
 
 # A failing drop directory has exactly one of these open at a time.
@@ -106,6 +110,14 @@ def raise_event(code: Event, subject: str, detail: str, *, now: datetime) -> Non
         )
     if created:
         logger.error("event raised", extra={"event_code": code.value, "subject": subject, "detail": detail})
+
+
+def note_event(code: Event, subject: str, detail: str, *, now: datetime) -> None:
+    """Write an event that is over when it is told."""
+    EventLogEntry.objects.create(
+        code=code.value, subject=subject[:255], detail=detail[:1000], raised_at=now, cleared_at=now
+    )
+    logger.warning("event", extra={"event_code": code.value, "subject": subject, "detail": detail})
 
 
 def is_open(code: Event, subject: str) -> bool:

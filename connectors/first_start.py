@@ -6,6 +6,7 @@ import secrets
 import socket
 from dataclasses import dataclass
 from pathlib import Path
+from uuid import UUID
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -13,7 +14,7 @@ from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 
 from connectors import drop_directory
-from connectors.choices import DirectoryKind, DomainKind
+from connectors.choices import SUBMISSION_DOMAIN, DeliveryType, DirectoryKind, DomainKind
 from connectors.mail.address import TypedAddress
 from connectors.mail.address_space import AddressSpace as SpaceValue
 from connectors.models import (
@@ -24,6 +25,7 @@ from connectors.models import (
     ForeignConnector,
     Node,
     ProxyAddress,
+    Queue,
     proxy_key,
 )
 
@@ -42,6 +44,7 @@ class FirstStart:
 def prepare(*, domain: str) -> FirstStart:
     """Make node, default domain, connector Fax, a mailbox, groups and an administrator where they are missing."""
     node = _node()
+    _submission(node)
     default = AcceptedDomain.objects.filter(is_default=True).first()
     if default is None:
         default = AcceptedDomain.objects.create(domain=domain, kind=DomainKind.AUTHORITATIVE, is_default=True)
@@ -76,6 +79,16 @@ def _node() -> Node:
     return node
 
 
+def _submission(node: Node) -> None:
+    """Make the Submission queue, which is listed whether anything waits or not (QU-1)."""
+    Queue.objects.get_or_create(
+        node=node,
+        delivery_type=DeliveryType.UNDEFINED,
+        next_hop_domain=SUBMISSION_DOMAIN,
+        next_hop_connector=UUID(int=0),
+    )
+
+
 def _fax(node: Node) -> ForeignConnector:
     connector = ForeignConnector.objects.create(name="Fax", name_key="fax", comment="FAX:*")
     connector.source_transport_servers.add(node)
@@ -93,16 +106,36 @@ def make_mailbox(address: str, name: str) -> None:
     ProxyAddress.objects.create(recipient=recipient, type="SMTP", address=address, key=key)
 
 
+_LOOKING_FOR_MAIL = ("view_trackingevent", "view_trackedmessage", "export_trackingevent")
+# Exchange's roles: queues, tracking, recipients; notice texts are Organization Management's alone (QO-12).
+_GROUPS = {
+    "Server Management": (
+        "view_queue",
+        "change_queue",
+        "export_queue",
+        "view_connector",
+        "view_sourcefile",
+        "change_sourcefile",
+    ),
+    "Records Management": _LOOKING_FOR_MAIL,
+    "Recipient Management": (
+        *_LOOKING_FOR_MAIL,
+        *(f"{verb}_{model}" for verb in ("view", "add", "change", "delete") for model in ("mailbox", "contact")),
+    ),
+    "Help desk": ("view_trackingevent", "view_trackedmessage", "view_queue", "view_connector"),
+}
+
+
 def _groups() -> None:
-    """Exchange's role names: everything, and looking only (QO-12)."""
+    """Make Exchange's roles and Help desk; what somebody changed in one that exists stays (QO-12)."""
     management, created = Group.objects.get_or_create(name="Organization Management")
     if created:
         ours = Permission.objects.filter(content_type__app_label__in=["connectors", "tracking"])
         management.permissions.set(ours)
-    desk, created = Group.objects.get_or_create(name="Help desk")
-    if created:
-        names = ["view_trackingevent", "view_trackedmessage", "view_queue", "view_connector"]
-        desk.permissions.set(Permission.objects.filter(codename__in=names))
+    for name, codenames in _GROUPS.items():
+        group, created = Group.objects.get_or_create(name=name)
+        if created:
+            group.permissions.set(Permission.objects.filter(codename__in=codenames))
 
 
 def _administrator() -> str:

@@ -33,7 +33,10 @@ SETTINGS = {
     "PickupDirectoryMaxHeaderSize": "pickup_max_header_bytes",
     "PickupDirectoryMaxRecipientsPerMessage": "pickup_max_recipients",
     "MaxMessageSize": "max_message_bytes",
+    "MaxReceiveSize": "max_receive_bytes",
     "MaxRecipients": "max_recipients",
+    "MaxHopCount": "max_hops",
+    "MaxLocalHopCount": "max_local_hops",
     "SettleSeconds": "settle_seconds",
     "RootDropDirectoryPath": "root_drop_directory_path",
     "MailboxDirectoryPath": "mailbox_directory_path",
@@ -42,6 +45,7 @@ SETTINGS = {
     "HonourXReceiver": "honour_x_receiver",
     "WriteBadTxt": "write_bad_txt",
     "TrustedUids": "trusted_uids",
+    "Draining": "is_draining",
 }
 # The same of TransportSettings (queues-dsn 2.1, QA-7, QR-60).
 TRANSPORT_SETTINGS = {
@@ -51,6 +55,8 @@ TRANSPORT_SETTINGS = {
     "TransientFailureRetryInterval": "transient_retry_interval",
     "OutboundConnectionFailureRetryInterval": "outbound_retry_interval",
     "MailboxDeliveryQueueRetryInterval": "mailbox_retry_interval",
+    "MessageRetryInterval": "message_retry_interval",
+    "MailboxFullGracePeriod": "mailbox_full_grace",
     "MessageExpirationTimeout": "message_expiration",
     "ExpireSuspended": "expire_suspended",
     "MaxIdleTimeBeforeResubmit": "max_idle_before_resubmit",
@@ -62,7 +68,8 @@ TRANSPORT_SETTINGS = {
 }
 ALL_SETTINGS = {**SETTINGS, **TRANSPORT_SETTINGS}  # no column has the same name in both
 _PATHS = frozenset(column for column in SETTINGS.values() if column.endswith("_path"))
-_SIZES = frozenset({"pickup_max_header_bytes", "max_message_bytes"})
+SIZE_LIMITS = frozenset({"max_message_bytes", "max_receive_bytes"})  # of messages: shown with both numbers (QL-21)
+_SIZES = frozenset({"pickup_max_header_bytes"}) | SIZE_LIMITS
 _RATES = frozenset({"pickup_max_messages_per_minute", "replay_max_messages_per_minute"})
 
 

@@ -30,6 +30,9 @@ EXPLANATIONS: dict[str, Promise] = {
     "5.2.1": _("This mailbox is switched off. Reach the recipient another way, or ask your administrator."),
     "5.2.2": _("The recipient’s mailbox is full. Ask the recipient to make room, then send the message again."),
     "5.2.3": _("The message is larger than this recipient accepts. Make it smaller or split it, and send it again."),
+    "5.2.4": _(
+        "This group has no members, so nobody would get the message. Tell its owner, or write to people directly."
+    ),
     "5.3.0": _("The message is damaged and was set aside. Write it anew, or ask your administrator."),
     "5.3.4": _("The message is too large. Make it smaller, or split it, and send it again."),
     "5.3.5": _("The systems are set up so that they pass the message to each other. Tell your administrator."),

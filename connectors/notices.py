@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 
@@ -17,7 +17,7 @@ from django.utils import formats, timezone, translation
 from django.utils.translation import gettext as _
 from django.utils.translation import pgettext
 
-from connectors import notice_codes
+from connectors import notice_codes, remote_domains
 from connectors.choices import Audience
 from connectors.conf import TransportConfig
 from connectors.mail import dsn, notice_markup
@@ -25,6 +25,7 @@ from connectors.mail.header import Field, decode_text
 from connectors.mail.imcea import ImceaError, decapsulate
 from connectors.mail.xtext import xtext_decode
 from connectors.models import NoticeSettings, NoticeText
+from connectors.remote_domains import Switches
 from connectors.transport.routing import DomainKind, RoutingTable
 
 TAGS = {"en": "en-US", "fr": "fr-FR"}  # languages of notices, with the tag for Content-Language
@@ -116,6 +117,24 @@ def audience_of(address: str, table: RoutingTable) -> str:
     kind = table.domain_kind(address.rpartition("@")[2]) if "@" in address else DomainKind.AUTHORITATIVE
     inside = kind in {DomainKind.AUTHORITATIVE, DomainKind.INTERNAL_RELAY}
     return (Audience.INTERNAL if inside else Audience.EXTERNAL).value
+
+
+def manner_for(
+    address: str, manners: Mapping[str, Manner], table: RoutingTable, remote: Mapping[str, Switches]
+) -> Manner:
+    """Return how notices to an address are written; a domain outside may have switches of its own (DSN-13)."""
+    manner = manners[audience_of(address, table)]
+    switches = None
+    if manner.audience == Audience.EXTERNAL:
+        switches = remote_domains.switches_for(address.rpartition("@")[2], remote)
+    if switches is None:
+        return manner
+    return replace(
+        manner,
+        tells_failures=switches.tells_failures,
+        tells_success=switches.tells_success,
+        with_diagnostics=switches.with_diagnostics,
+    )
 
 
 def custom_texts() -> dict[tuple[str, str, str], str]:

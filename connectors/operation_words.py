@@ -21,7 +21,11 @@ _CONSEQUENCES: dict[str, Promise] = {
     Verb.REMOVE_NDR: gettext_lazy("They are deleted for good, and each sender gets a notice of non-delivery."),
     Verb.REDIRECT: gettext_lazy("They move to the queue of another connector and are handed to its gateway."),
     Verb.RESUBMIT: gettext_lazy("They are routed again as the configuration is now. Suspended messages stay."),
-    Verb.EXPORT: gettext_lazy("Suspended messages are written as files that Replay takes; they stay in the queue."),
+    Verb.EXPORT: gettext_lazy(
+        "Suspended messages are written as files that Replay takes; they stay in the queue. Once such a file was "
+        "replayed, remove its original silently, or it is delivered twice."
+    ),
+    Verb.DRAIN: gettext_lazy("They move to another server, which takes them as new messages."),
     Verb.EXPORT_REMOVE: gettext_lazy(
         "Suspended messages are written as files that Replay takes, then deleted silently."
     ),
@@ -33,6 +37,7 @@ _CONSEQUENCES: dict[str, Promise] = {
 _WHY: dict[str, Promise] = {
     "suspended": gettext_lazy("it is suspended"),
     "not_suspended": gettext_lazy("it is not suspended"),
+    "not_in_retry": gettext_lazy("it is not in Retry"),
     "in_transfer": gettext_lazy("it is being transferred"),
     "gone": gettext_lazy("it has left the queue"),
     "poison_queue": gettext_lazy("it is in Poison"),
@@ -45,9 +50,11 @@ _WHY: dict[str, Promise] = {
 }
 
 
-def title(verb: str, count: int) -> str:
+def title(verb: str, count: int, *, is_queue: bool = False) -> str:
     """Return what would be done, with its number: "Remove 12 silently"."""
     shown = {"count": display.capped(count, _CAP)}
+    if is_queue and verb in {Verb.SUSPEND, Verb.RESUME}:
+        return str(_("Suspend a queue") if verb == Verb.SUSPEND else _("Resume a queue"))
     texts = {
         Verb.SUSPEND: ngettext("Suspend %(count)s message", "Suspend %(count)s messages", count),
         Verb.RESUME: ngettext("Resume %(count)s message", "Resume %(count)s messages", count),
@@ -58,6 +65,9 @@ def title(verb: str, count: int) -> str:
         ),
         Verb.REDIRECT: ngettext("Redirect %(count)s message", "Redirect %(count)s messages", count),
         Verb.RESUBMIT: ngettext("Route %(count)s message again", "Route %(count)s messages again", count),
+        Verb.DRAIN: ngettext(
+            "Move %(count)s message to another server", "Move %(count)s messages to another server", count
+        ),
         Verb.EXPORT: ngettext("Export %(count)s message", "Export %(count)s messages", count),
         Verb.EXPORT_REMOVE: ngettext(
             "Export and remove %(count)s message", "Export and remove %(count)s messages", count
@@ -105,6 +115,7 @@ def entry(verb: str, *, is_queue: bool) -> str:
             Verb.REDIRECT: _("Redirected to another connector."),
             Verb.RESUBMIT: _("Sent back to be routed again."),
             Verb.EXPORT: _("Exported."),
+            Verb.DRAIN: _("Moved to another server."),
             Verb.EXPORT_REMOVE: _("Exported and removed."),
             Verb.DELIVER_AGAIN: _("Delivered again from the Safety Net."),
         }

@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import os
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -71,6 +73,22 @@ class Alone:
     def close(self) -> None:
         """Leave; the kernel does it too when the process ends."""
         os.close(self._descriptor)
+
+
+@contextmanager
+def exclusively(run_dir: Path, kind: str) -> Iterator[bool]:
+    """Tell whether this is the only one inside on this node; the kernel lets go when the process ends."""
+    run_dir.mkdir(parents=True, exist_ok=True, mode=0o750)
+    descriptor = os.open(run_dir / f"{kind}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_only = True
+        except BlockingIOError:
+            is_only = False
+        yield is_only
+    finally:
+        os.close(descriptor)
 
 
 def forget_dead(run_dir: Path) -> None:

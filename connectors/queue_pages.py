@@ -49,7 +49,7 @@ def parse_order(text: str, properties: Mapping[str, Property]) -> list[tuple[str
         known = properties.get(match[2].casefold()) if match else None
         if match is None or (known is None and match[2].casefold() != "identity"):
             raise FcwebError(
-                _("“%(name)s” is no property to sort by.") % {"name": part[:60]}, code="SORT_INVALID", rule="QU-8"
+                _("“%(name)s” is no property to sort by.") % {"name": part[:60]}, code="SORT_INVALID", rule="QU-21"
             )
         order.append((known.name if known else "Identity", match[1] == "-"))
     return order
@@ -60,24 +60,28 @@ def parse_size(text: str) -> int:
     if text.strip().lower() == "unlimited":
         return MAX_SIZE
     if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MAX_SIZE):
-        raise FcwebError(_("A page has 1 to 250000 rows, or unlimited."), code="RESULT_SIZE", rule="QU-8")
+        raise FcwebError(_("A page has 1 to 250000 rows, or unlimited."), code="RESULT_SIZE", rule="QU-21")
     return int(text)
 
 
-def cut(rows: Rows, *, total: int, size: int, bookmark: int = 0, include: bool = True, forward: bool = True) -> Page:
-    """Cut a page at a 1-based bookmark.
+def cut(
+    rows: Rows, *, total: int, size: int, bookmark: int | None = None, include: bool = True, forward: bool = True
+) -> Page:
+    """Cut a page at a 1-based bookmark; without one it is the first page, or searching backward the last.
 
     0 and less is the first page, `LAST` the last. Fewer rows than a page beyond the bookmark give the last full page,
     or the first one when searching backward. Direction does not change the order of the rows.
     """
-    if bookmark <= 0:
-        start = 0 if forward else max(0, total - size)
+    if bookmark is None:
+        start = 0 if forward else total - size
+    elif bookmark <= 0:
+        start = 0
     elif bookmark > total:
-        start = max(0, total - size)
+        start = total - size
     elif forward:
-        start = bookmark - 1 + (not include)
-        start = min(start, max(0, total - size))
+        start = min(bookmark - 1 + (not include), total - size)
     else:
-        start = max(0, bookmark - size - (not include))
+        start = bookmark - size - (not include)
+    start = max(0, start)
     found = list(rows[start : start + size])
     return Page(rows=found, first=start + 1 if found else 0, total=total)

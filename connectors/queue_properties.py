@@ -10,7 +10,7 @@ from connectors.choices import DeliveryType, Priority, QueueStatus
 
 
 class Kind(StrEnum):
-    """What a property's values are; it decides the operators (QU-19)."""
+    """What a property's values are; it decides how a value is written (QU-19)."""
 
     TEXT = "text"
     ENUM = "enum"
@@ -21,18 +21,12 @@ class Kind(StrEnum):
     LIST = "list"  # texts; a comparison holds when one of them does
 
 
-_EQUALITY = frozenset({"-eq", "-ne"})
+# Sets of operators as the tables of properties name them (QU 1.3, 1.5).
+_SAME = frozenset({"-eq", "-ne"})
+_LIKE = _SAME | {"-like"}
+_SOME = frozenset({"-present", "-absent"})
 _ORDER = frozenset({"-gt", "-ge", "-lt", "-le"})
-_PRESENCE = frozenset({"-present", "-absent"})
-OPERATORS: Mapping[Kind, frozenset[str]] = {
-    Kind.TEXT: _EQUALITY | _PRESENCE | {"-like"},
-    Kind.ENUM: _EQUALITY,
-    Kind.INTEGER: _EQUALITY | _ORDER,
-    Kind.NUMBER: _EQUALITY | _ORDER,
-    Kind.TIME: _ORDER | _PRESENCE,
-    Kind.SPAN: _EQUALITY | _ORDER,
-    Kind.LIST: _EQUALITY | {"-like"},
-}
+_COMPARE = _SAME | _ORDER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +35,8 @@ class Property:
 
     name: str
     kind: Kind
+    operators: frozenset[str]
     values: Mapping[str, str | int | None] = field(default_factory=dict)
-
-    @property
-    def operators(self) -> frozenset[str]:
-        """Return the operators this kind of property takes."""
-        return OPERATORS[self.kind]
 
 
 def _words(*names: str) -> dict[str, str | int | None]:
@@ -91,28 +81,48 @@ def _table(*properties: Property) -> dict[str, Property]:
     return {item.name.casefold(): item for item in properties}
 
 
-def _of(kind: Kind, names: str) -> list[Property]:
-    return [Property(name=name, kind=kind) for name in names.split()]
+def _of(kind: Kind, operators: frozenset[str], names: str) -> list[Property]:
+    return [Property(name=name, kind=kind, operators=operators) for name in names.split()]
 
+
+def _enum(name: str, values: Mapping[str, str | int | None]) -> Property:
+    return Property(name=name, kind=Kind.ENUM, operators=_SAME, values=values)
+
+
+# Reserved or of directory services that do not exist here: shown, always empty (QU 1.3, 1.5).
+RESERVED_OF_QUEUE = ("LockedMessageCount", "RiskLevel", "OutboundIPPool", "OverrideSource")
+RESERVED_OF_MESSAGE = (
+    "LockReason",
+    "AccountForest",
+    "TrafficType",
+    "TrafficSubType",
+    "ExternalDirectoryOrganizationId",
+)
+PRIORITY_DESCRIPTIONS = ("High", "Normal", "Low", "None")  # order of the counts per priority
 
 QUEUE = _table(
-    Property(name="DeliveryType", kind=Kind.ENUM, values=_DELIVERY_TYPES),
-    Property(name="NextHopCategory", kind=Kind.ENUM, values=_CATEGORY),
-    Property(name="Status", kind=Kind.ENUM, values=_QUEUE_STATUS),
-    *_of(Kind.LIST, "Identity QueueIdentity"),  # name and integer form
-    *_of(Kind.TEXT, "NextHopDomain NextHopConnector LastError TlsDomain"),
-    *_of(Kind.INTEGER, "MessageCount DeferredMessageCount RetryCount"),
-    *_of(Kind.TIME, "FirstRetryTime LastRetryTime NextRetryTime"),
-    *_of(Kind.NUMBER, "IncomingRate OutgoingRate Velocity"),
+    _enum("DeliveryType", _DELIVERY_TYPES),
+    _enum("NextHopCategory", _CATEGORY),
+    _enum("Status", _QUEUE_STATUS),
+    *_of(Kind.LIST, frozenset({"-like"}), "Identity QueueIdentity"),  # name and integer form
+    *_of(Kind.TEXT, _LIKE, "NextHopDomain NextHopConnector TlsDomain"),
+    *_of(Kind.TEXT, _LIKE, "MessageCountsPerPriority DeferredMessageCountsPerPriority"),  # "{0, 12, 0, 0}"
+    *_of(Kind.TEXT, _LIKE | _SOME, "LastError"),
+    *_of(Kind.INTEGER, _COMPARE, "MessageCount DeferredMessageCount RetryCount"),
+    *_of(Kind.TIME, _ORDER | _SOME, "LastRetryTime NextRetryTime"),
+    *_of(Kind.TIME, _COMPARE, "FirstRetryTime"),
+    *_of(Kind.NUMBER, _COMPARE, "IncomingRate OutgoingRate Velocity"),
 )
 MESSAGE = _table(
-    Property(name="Status", kind=Kind.ENUM, values=_MESSAGE_STATUS),
-    Property(name="Priority", kind=Kind.ENUM, values=_PRIORITY),
-    Property(name="Directionality", kind=Kind.ENUM, values=_DIRECTION),
-    *_of(Kind.LIST, "Queue Recipients"),
-    *_of(Kind.TEXT, "InternetMessageId Subject LastError FromAddress OriginalFromAddress"),
-    *_of(Kind.TEXT, "MessageSourceName SourceIP DeferReason"),
-    *_of(Kind.INTEGER, "Size RetryCount SCL"),
-    *_of(Kind.TIME, "DateReceived ExpirationTime"),
-    *_of(Kind.SPAN, "MessageLatency"),
+    _enum("Status", _MESSAGE_STATUS),
+    _enum("Priority", _PRIORITY),
+    _enum("Directionality", _DIRECTION),
+    *_of(Kind.LIST, _LIKE, "Queue"),
+    *_of(Kind.LIST, frozenset({"-like"}), "Recipients"),
+    *_of(Kind.TEXT, _LIKE, "InternetMessageId FromAddress OriginalFromAddress MessageSourceName DeferReason"),
+    *_of(Kind.TEXT, _LIKE | _SOME, "Subject LastError"),
+    *_of(Kind.TEXT, _SAME, "SourceIP"),
+    *_of(Kind.INTEGER, _COMPARE, "Size RetryCount SCL"),
+    *_of(Kind.TIME, _ORDER, "DateReceived ExpirationTime"),
+    *_of(Kind.SPAN, _COMPARE, "MessageLatency"),
 )

@@ -28,7 +28,9 @@ from django.db.models.functions import Cast, Coalesce, Concat
 
 from connectors import queue_filter
 from connectors.choices import (
+    OTHER_REFUSAL,
     POISON_DOMAIN,
+    STILL,
     WAITING,
     DeliveryType,
     ItemState,
@@ -36,6 +38,7 @@ from connectors.choices import (
     Pending,
     Priority,
     RecipientState,
+    Refusal,
 )
 from connectors.models import IN_TRANSFER, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.queue_filter import Column, Filter
@@ -51,6 +54,7 @@ _EXPRESSIONS: Mapping[str, object] = {
         When(pending__in=_REMOVALS, then=Value("PendingRemove")),
         When(state=ItemState.SUSPENDED, then=Value("Suspended")),
         When(state__in=_MOVING, then=Value("Active")),
+        When(state=ItemState.DEFERRED, then=Value("Retry")),
         When(queue__retry_count__gt=0, then=Value("Retry")),
         default=Value("Ready"),
         output_field=CharField(),
@@ -58,14 +62,19 @@ _EXPRESSIONS: Mapping[str, object] = {
     "f_error": Case(
         When(state=ItemState.READY, queue__retry_count__gt=0, then=F("queue__last_error")),
         When(queue__delivery_type=DeliveryType.UNREACHABLE, then=F("queue__last_error")),
-        default=Value(""),
+        default=F("last_error"),
         output_field=CharField(),
     ),
     "f_retries": Case(
-        When(state=ItemState.READY, then=F("queue__retry_count")), default=Value(0), output_field=IntegerField()
+        When(state=ItemState.READY, then=F("attempts") + F("queue__retry_count")),
+        default=F("attempts"),
+        output_field=IntegerField(),
     ),
     "f_defer": Case(
-        When(deferred_reason="", then=Value("None")), default=F("deferred_reason"), output_field=CharField()
+        When(~Q(state=ItemState.DEFERRED), then=Value("None")),
+        *(When(deferred_reason=refusal.value, then=Value(str(refusal.label))) for refusal in Refusal),
+        default=Value(OTHER_REFUSAL),
+        output_field=CharField(),
     ),
     "f_latency": ExpressionWrapper(F("entered_at") - F("message__received_at"), output_field=DurationField()),
     "f_queue": Concat(
@@ -145,6 +154,9 @@ def ordered(rows: QuerySet[QueueItem], order: Sequence[tuple[str, bool]]) -> Que
     """Sort by properties, each (name, descending); identity ascending decides last (QU 1.8)."""
     keys: list[str] = []
     for name, descending in order:
+        if name == "Identity":
+            keys.append("-message_id" if descending else "message_id")
+            continue
         column = COLUMNS.get(name)
         if column is None or callable(column):
             continue
@@ -155,7 +167,7 @@ def ordered(rows: QuerySet[QueueItem], order: Sequence[tuple[str, bool]]) -> Que
 
 def _parts(rows: QuerySet[QueueItem]) -> list[QuerySet[QueueItem]]:
     """Split listed rows by state: each part is served by its own partial index, never by the delivered copies."""
-    return [rows.filter(state=ItemState.READY), rows.filter(state=ItemState.SUSPENDED), rows.filter(IN_TRANSFER)]
+    return [*(rows.filter(state=state) for state in STILL), rows.filter(IN_TRANSFER)]
 
 
 def keys_after(rows: QuerySet[QueueItem], key: int, *, limit: int) -> list[int]:
@@ -210,14 +222,24 @@ def status_of(item: QueueItem) -> str:
         return "Suspended"
     if item.state in _MOVING:
         return "Active"
+    if item.state == ItemState.DEFERRED:
+        return "Retry"
     return "Retry" if item.queue.retry_count else "Ready"
+
+
+def defer_reason(item: QueueItem) -> str:
+    """Return why a copy waits by itself, in Exchange's words; None while it does not (QU 1.5)."""
+    if item.state != ItemState.DEFERRED:
+        return "None"
+    known = {refusal.value: str(refusal.label) for refusal in Refusal}
+    return known.get(item.deferred_reason, OTHER_REFUSAL)
 
 
 def properties(item: QueueItem) -> dict[str, object]:
     """Return all properties of one copy, with Exchange's names (QU 1.5)."""
     message, queue = item.message, item.queue
     is_ready = item.state == ItemState.READY
-    error = queue.last_error if (is_ready and queue.retry_count) or _is_unreachable(queue) else ""
+    error = queue.last_error if (is_ready and queue.retry_count) or _is_unreachable(queue) else item.last_error
     return {
         "Identity": f"{queue_identity(queue)}\\{message.pk}",
         "InternetMessageId": message.message_id,
@@ -234,9 +256,9 @@ def properties(item: QueueItem) -> dict[str, object]:
         "ExpirationTime": message.expires_at,
         "MessageLatency": item.entered_at - message.received_at,
         "Queue": queue_identity(queue),
-        "RetryCount": queue.retry_count if is_ready else 0,
+        "RetryCount": item.attempts + (queue.retry_count if is_ready else 0),
         "Priority": Priority(message.priority).name.title(),
-        "DeferReason": item.deferred_reason or "None",
+        "DeferReason": defer_reason(item),
         "Recipients": [
             recipient.final_address or recipient.address
             for recipient in item.recipients.all()

@@ -6,7 +6,7 @@ recipient unless rows were imported otherwise (RT-8). Rules: RT-2 to RT-4, MT-K,
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -14,9 +14,10 @@ from django.utils.translation import gettext as _
 
 from connectors import audit
 from connectors.choices import DirectoryKind, GroupReports
-from connectors.configuration import ListChange
+from connectors.configuration import ListChange, mailbox_size, quota_size
 from connectors.errors import ConfigurationError
 from connectors.mail.address import AddressSyntaxError, TypedAddress, is_valid_smtp, parse_typed
+from connectors.mail.sizes import format_size
 from connectors.models import ConfigGeneration, DirectoryRecipient, ProxyAddress, proxy_key
 
 
@@ -51,6 +52,10 @@ def shown(recipient: DirectoryRecipient) -> dict[str, object]:
         "PrimarySmtpAddress": recipient.primary_address,
         "ExternalAddress": recipient.external_address or None,
         "ProxyAddresses": sorted(str(proxy) for proxy in recipient.proxies.all()),
+        "MaxSendSize": format_size(recipient.max_send_bytes),
+        "MaxReceiveSize": format_size(recipient.max_receive_bytes),
+        "RecipientLimits": "unlimited" if recipient.max_recipients is None else recipient.max_recipients,
+        "ProhibitSendReceiveQuota": format_size(recipient.max_mailbox_bytes),
     }
     if recipient.kind == DirectoryKind.GROUP:
         found["Members"] = members_of(recipient)
@@ -63,6 +68,26 @@ def shown(recipient: DirectoryRecipient) -> dict[str, object]:
 def members_of(group: DirectoryRecipient) -> list[str]:
     """Return the primary addresses of a group's members, in alphabetical order."""
     return sorted(member.primary_address for member in group.members.all())
+
+
+def limits(
+    *, send: str | None = None, receive: str | None = None, recipients: str | None = None, quota: str | None = None
+) -> dict[str, int | None]:
+    """Read limits of a mailbox as people write them, by column; what is None is left out (QL-6)."""
+    found: dict[str, int | None] = {}
+    if send is not None:
+        found["max_send_bytes"] = mailbox_size(send)
+    if receive is not None:
+        found["max_receive_bytes"] = mailbox_size(receive)
+    if quota is not None:
+        found["max_mailbox_bytes"] = quota_size(quota)
+    if recipients is not None:
+        unlimited = recipients.strip().lower() == "unlimited"
+        if not unlimited and not (recipients.isascii() and recipients.isdigit() and 1 <= int(recipients) < 2**31):
+            text = _("“%(text)s” is no number of recipients: write 1 or more, or unlimited.") % {"text": recipients}
+            raise ConfigurationError(text, code="RECIPIENT_INVALID", rule="QL-6")
+        found["max_recipients"] = None if unlimited else int(recipients)
+    return found
 
 
 def check_primary(text: str) -> str:
@@ -164,8 +189,9 @@ def change(
     primary: str | None = None,
     external: str | None = None,
     proxies: ListChange | None = None,
+    limits: Mapping[str, int | None] | None = None,
 ) -> None:
-    """Change what is not None; an old primary address stays as a proxy, so that its mail still arrives."""
+    """Change what is not None; limits are those of a mailbox, by column; an old primary address stays as a proxy, so that its mail still arrives."""
     if name is not None:
         recipient.name = name
     if primary is not None:
@@ -173,6 +199,10 @@ def change(
         check_free(TypedAddress(type="SMTP", value=recipient.primary_address), besides=recipient.pk)
     if external is not None:
         recipient.external_address = check_external(recipient.kind, external)
+    if limits and recipient.kind != DirectoryKind.MAILBOX:
+        raise ConfigurationError(_("Only mailboxes have limits of their own."), code="RECIPIENT_INVALID", rule="QL-6")
+    for column, value in (limits or {}).items():
+        setattr(recipient, column, value)
     _check_lengths(recipient)
     recipient.save()
     if proxies:

@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from connectors import configuration, routing_table
-from connectors.choices import ItemState, QueueStatus
+from connectors.choices import FREE, QueueStatus
 from connectors.models import Connector, ForeignConnector, MessageRecipient, Node, Queue, QueueItem
 from connectors.transport.expansion import Terms, expand
 from connectors.transport.routing import Resolution, Verdict, resolve
@@ -52,7 +52,7 @@ def waiting(connector: Connector) -> tuple[tuple[str, int], ...]:
     """Return the queues of a connector and the messages that wait in each; suspended queues stay (RT-50, FC-22)."""
     counts = []
     for queue in Queue.objects.filter(next_hop_connector=connector.guid).select_related("node").order_by("pk"):
-        count = QueueItem.objects.filter(queue=queue, state=ItemState.READY).count()
+        count = sum(QueueItem.objects.filter(queue=queue, state=state).count() for state in FREE)
         if count and queue.status != QueueStatus.SUSPENDED:
             counts.append((queue.next_hop_domain, count))
     return tuple(counts)
@@ -108,7 +108,7 @@ def _verdicts(connector: Connector, node: Node) -> list[Verdict]:
     """
     rows = list(
         MessageRecipient.objects.filter(
-            item__queue__next_hop_connector=connector.guid, item__queue__node=node, item__state=ItemState.READY
+            item__queue__next_hop_connector=connector.guid, item__queue__node=node, item__state__in=FREE
         )
         .exclude(item__queue__status=QueueStatus.SUSPENDED)
         .order_by("pk")

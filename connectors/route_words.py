@@ -7,6 +7,7 @@ from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
+from connectors import display
 from connectors.transport.routing import Candidate, LostBecause, Resolution, Step, Verdict
 
 STEPS: dict[str, Promise] = {
@@ -19,7 +20,7 @@ STEPS: dict[str, Promise] = {
     "contact": gettext_lazy("It belongs to the contact “%(name)s”, whose mail goes to %(address)s."),
     "group": gettext_lazy("It belongs to the group “%(name)s”, which is replaced by its members."),
     "ambiguous": gettext_lazy("More than one recipient has the address %(address)s, so none can be chosen."),
-    "mailbox-size": gettext_lazy("The message is larger than the %(limit)s bytes the mailbox %(name)s may receive."),
+    "mailbox-size": gettext_lazy("The message is larger than the mailbox %(name)s may receive: %(limit)s."),
     "loop": gettext_lazy("The contacts point at one another in a circle."),
     "authoritative-unknown": gettext_lazy(
         "Its domain is ours alone (authoritative), and nobody here has the address %(address)s."
@@ -47,7 +48,12 @@ LOST: dict[LostBecause, Promise] = {
 def step_sentence(step: Step) -> str:
     """Return what happened in one step."""
     words = STEPS.get(step.code)
-    return str(words) % step.params if words is not None else step.code
+    if words is None:
+        return step.code
+    params = step.params
+    if step.code == "mailbox-size":
+        params = params | {"limit": display.limit(int(params["limit"]))}  # both numbers (QL-21)
+    return str(words) % params
 
 
 def candidate_sentence(candidate: Candidate) -> str:

@@ -1,4 +1,4 @@
-"""SizeField: a form field for sizes as people write them: 2GB, 1500B, unlimited (FC-7)."""
+"""SizeField and SizeLimitField: form fields for sizes as people write them: 2GB, 1500B, unlimited (FC-7, QL-21)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.forms.boundfield import BoundField
 
+from connectors import display
 from connectors.errors import ConfigurationError
-from connectors.mail.sizes import format_size
+from connectors.mail.sizes import SizeError, format_size, parse_size
 
 
 class SizeField(forms.CharField):
@@ -37,3 +39,18 @@ class SizeField(forms.CharField):
             return bool(self.clean(data) != initial)
         except ValidationError:
             return True
+
+
+class SizeLimitField(SizeField):
+    """A limit of message size: its help says how much attachment the present limit admits (QL-21)."""
+
+    def get_bound_field(self, form: forms.BaseForm, field_name: str) -> BoundField:
+        """Return the field as a form shows it, with both numbers under it."""
+        bound: BoundField = super().get_bound_field(form, field_name)
+        value = bound.value()
+        try:
+            size = value if value is None or isinstance(value, int) else parse_size(str(value) or "unlimited")
+        except SizeError:
+            size = None
+        bound.help_text = f"{self.help_text} {display.attachments(size)}".strip()
+        return bound

@@ -70,9 +70,17 @@ CONDITIONS: dict[int, Condition] = {
         tone="wait",
     ),
     Event.PRESSURE: Condition(
-        sentence=gettext_lazy("%(subject)s is short of space or memory, so fewer files are taken."),
-        cure=gettext_lazy("Free disk space on the volume of the data directory."),
+        sentence=gettext_lazy("%(subject)s: too many messages wait to be routed, so fewer files are taken, or none."),
+        cure=gettext_lazy("See whether Submission is suspended, and whether the process that delivers runs."),
         tone="wait",
+    ),
+    Event.DISK_SPACE: Condition(
+        sentence=gettext_lazy("%(subject)s is short of disk space, so no file is taken; what is queued still leaves."),
+        cure=gettext_lazy("Free disk space on the volume of the directory shown."),
+    ),
+    Event.LEDGER: Condition(
+        sentence=gettext_lazy("%(subject)s: the check of the ledger found recipients without exactly one end."),
+        cure=gettext_lazy("List them with manage.py ledger check, look at each message, and report it."),
     ),
     Event.PICKUP_DELETE: Condition(
         sentence=gettext_lazy("A finished file in %(subject)s cannot be removed."),

@@ -12,11 +12,12 @@ from django.core.asgi import get_asgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fcweb.settings")
 http_application = get_asgi_application()
 
-from tracking.websocket_urls import websocket_urlpatterns  # noqa: E402 (needs the app registry)
+from connectors.websocket_urls import websocket_urlpatterns as queue_sockets  # noqa: E402 (needs the app registry)
+from tracking.websocket_urls import websocket_urlpatterns as event_sockets  # noqa: E402 (needs the app registry)
 
 application = ProtocolTypeRouter(
     {
         "http": http_application,
-        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
+        "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([*queue_sockets, *event_sockets]))),
     }
 )

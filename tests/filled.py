@@ -124,6 +124,7 @@ def pages(site: Site) -> dict[str, str]:
         "message-copy": f"/message/{copy}/",
         "queues": "/queues/",
         "queue": f"/queues/{found[2]}/",
+        "queue-messages": "/queues/messages/",
         "safety-net": "/safety-net/?connector=Fax",
         "deliver-again": "/safety-net/deliver-again/?connector=Fax",
         "bad-files": "/bad-files/",

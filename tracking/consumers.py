@@ -13,25 +13,22 @@ from collections import deque
 from typing import Any
 
 from channels.db import database_sync_to_async
-from channels.generic.websocket import AsyncJsonWebsocketConsumer
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from fcweb.sockets import FORBIDDEN, GuardedConsumer
 from tracking import query as language_of_search
 from tracking import search, stream
 from tracking.query import SearchQuery
 from tracking.rows import EventRow
 
-PERMISSION = "tracking.view_trackingevent"
-FORBIDDEN = 4403
 SHOWN = 50  # rows a new filter starts with
 
 
-class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channels ships no types
+class LiveConsumer(GuardedConsumer):
     """One socket; a watcher of the tail."""
 
-    recheck_seconds = 15.0  # how often the right to watch is looked up again (MTL-5)
+    permission = "tracking.view_trackingevent"
     buffer_rows = 2000  # rows a slow client may be behind before it gets a gap frame (MTL-3)
 
     async def connect(self) -> None:
@@ -46,7 +43,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
         self.wake = asyncio.Event()
         self.order = asyncio.Lock()  # one writer at a time: frames of an old filter never follow a new one
         self.tasks: list[asyncio.Task[None]] = []
-        if not await self._permitted():
+        if not await self.is_permitted():
             await self.close(code=FORBIDDEN)
             return
         await self.accept()
@@ -70,7 +67,7 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
             stream.TAIL.join(self)
             last = content.get("last")
             await self._catch_up(last if isinstance(last, int) and 0 <= last < 2**62 else None)
-            self.tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self._recheck())]
+            self.tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self.recheck())]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         """Take a frame; what is no JSON is nothing. Any: channels' signature."""
@@ -142,25 +139,10 @@ class LiveConsumer(AsyncJsonWebsocketConsumer):  # type: ignore[misc]  # channel
                     await self.send(text_data=frame)
                     self.sent = self.newest
 
-    async def _recheck(self) -> None:
-        """Close the socket when the right to look is taken away (MTL-5)."""
-        while True:
-            await asyncio.sleep(self.recheck_seconds)
-            if not self.pending and self.lost_from is None:
-                # A quiet filter, too, moves on: a reconnect then asks for little.
-                await self.send_json({"type": "state", "state": "live", "last": self.newest})
-            if not await self._permitted():
-                await self.close(code=FORBIDDEN)
-                return
-
-    async def _permitted(self) -> bool:
-        user = self.scope.get("user")
-        return bool(user and user.is_authenticated) and await database_sync_to_async(_may_watch)(user.pk)
-
-
-def _may_watch(pk: int) -> bool:
-    user = get_user_model().objects.filter(pk=pk, is_active=True).first()
-    return user is not None and user.has_perm(PERMISSION)
+    async def tick(self) -> None:
+        """Let a quiet filter, too, move on: a reconnect then asks for little."""
+        if not self.pending and self.lost_from is None:
+            await self.send_json({"type": "state", "state": "live", "last": self.newest})
 
 
 def _newest_rows(query: SearchQuery) -> tuple[int, tuple[EventRow, ...]]:

@@ -1,7 +1,7 @@
 """Exchange log: events with the field names and the CSV form of Exchange's message tracking log (message-tracking 1, 3).
 
 Layout c (2013, 27 fields). Source REPLAY is ours and written as ADMIN there (MTA-1). Rules: MTC-8 to MTC-17, MTC-22,
-MTC-24.
+MTC-24, MT-F.
 """
 
 from __future__ import annotations
@@ -88,6 +88,8 @@ def lines(row: EventRow) -> Iterator[str]:
 def _line(row: EventRow) -> str:
     told = fields(row)
     statuses = [status for _address, status in row.recipients]
+    if row.source == "STOREDRIVER" and row.event in {"FAIL", "DEFER"}:
+        statuses = [f"[{{LRT=}};{{LED={status}}}]" for status in statuses]  # MTC-13, MT-F
     if len(statuses) > 1:
         statuses = [status.replace(";", ":") for status in statuses]  # MTC-12
     custom = f"S:fc.logid={row.log_id}"

@@ -19,7 +19,7 @@ from connectors.errors import ConfigurationError
 from connectors.mail.address_space import AddressSpaceError, parse_entry
 from connectors.models import AddressSpace, ForeignConnector
 from connectors.rerouting import Forecast
-from connectors.size_field import SizeField
+from connectors.size_field import SizeField, SizeLimitField
 
 CONFIRM = "confirm_reroute"  # posted by the page that shows the forecast
 
@@ -73,7 +73,7 @@ class AddressSpaceInline(admin.TabularInline):
 class ForeignConnectorForm(forms.ModelForm):
     """A foreign connector; name, sizes and paths are checked like everywhere else."""
 
-    max_message_bytes = SizeField(
+    max_message_bytes = SizeLimitField(
         read=configuration.message_size,
         label=gettext_lazy("Largest message"),
         help_text=gettext_lazy(

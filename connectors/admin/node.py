@@ -14,15 +14,11 @@ from connectors.admin.labelled import LabelledAdmin, shown_at
 from connectors.admin.transport_settings import TransportSettingsInline
 from connectors.errors import ConfigurationError
 from connectors.models import Node, SubmitterAddress
-from connectors.size_field import SizeField
+from connectors.size_field import SizeField, SizeLimitField
 
 
 def _header_size(text: str) -> int | None:
     return configuration.size_in_range(text, low=32_768, high=2_147_483_647, shown_range="32KB – 2147483647B")
-
-
-def _organisation_size(text: str) -> int | None:
-    return configuration.size_in_range(text, low=1, high=2**50, shown_range="1B – 1024TB")
 
 
 class NodeForm(forms.ModelForm):
@@ -30,13 +26,21 @@ class NodeForm(forms.ModelForm):
 
     pickup_max_header_bytes = SizeField(
         read=_header_size,
+        initial=Node._meta.get_field("pickup_max_header_bytes").default,
         label=gettext_lazy("Pickup header size"),
         help_text=gettext_lazy("32KB to 2147483647B, for example 64KB. A larger header is returned to the sender."),
     )
-    max_message_bytes = SizeField(
-        read=_organisation_size,
+    max_message_bytes = SizeLimitField(
+        read=configuration.organisation_size,
+        initial=Node._meta.get_field("max_message_bytes").default,
         label=gettext_lazy("Largest message"),
         help_text=gettext_lazy("Organisation limit, for example 10MB, or unlimited."),
+    )
+    max_receive_bytes = SizeLimitField(
+        read=configuration.organisation_size,
+        initial=Node._meta.get_field("max_receive_bytes").default,
+        label=gettext_lazy("Largest message to a mailbox"),
+        help_text=gettext_lazy("Organisation limit for mailboxes here, for example 10MB, or unlimited."),
     )
 
     class Meta:
@@ -52,7 +56,10 @@ class NodeForm(forms.ModelForm):
             "pickup_max_header_bytes",
             "pickup_max_recipients",
             "max_message_bytes",
+            "max_receive_bytes",
             "max_recipients",
+            "max_hops",
+            "max_local_hops",
             "settle_seconds",
             "unstuff_dots",
             "replay_unstuff_dots",
@@ -61,6 +68,7 @@ class NodeForm(forms.ModelForm):
             "trusted_uids",
             "root_drop_directory_path",
             "mailbox_directory_path",
+            "is_draining",
         )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""Django admin of notices: the one row of settings and the administrator's own texts (DSN-50, DSN-52)."""
+"""Django admin of notices: settings, switches of domains outside, the administrator's texts (DSN-13, DSN-50, DSN-52)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
+from django.utils.functional import Promise
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from connectors import node_configuration
-from connectors.admin.labelled import LabelledAdmin
+from connectors import configuration, node_configuration, remote_domains
+from connectors.admin.labelled import LabelledAdmin, shown_at
 from connectors.mail import notice_markup
 from connectors.mail.notice_markup import MarkupError
 from connectors.mail.timespan import format_timespan
-from connectors.models import NoticeSettings, NoticeText
+from connectors.models import NoticeSettings, NoticeText, RemoteDomain
+from connectors.size_field import SizeLimitField
 from connectors.timespan_field import TimeSpanField
 
 _AUDIENCE_FIELDS = (
@@ -47,8 +49,25 @@ _FIELDSETS = (
 )
 
 
+def _returned(label: Promise) -> SizeLimitField:
+    help_text = gettext_lazy(
+        "For example 10MB. A larger original is not returned whole, its header alone is; 0 never returns the whole message."
+    )
+    initial = NoticeSettings._meta.get_field("internal_max_attach_bytes").default
+    return SizeLimitField(read=_returned_size, initial=initial, label=label, help_text=help_text)
+
+
+def _returned_size(text: str) -> int:
+    """Read a size that must have a limit (QL-13)."""
+    size = configuration.returned_size(text)
+    return configuration.LARGEST_RETURNED if size is None else size
+
+
 class NoticeSettingsForm(forms.ModelForm):
     """The delay must outlast the first retries, or every hiccup would be told (QR-31)."""
+
+    internal_max_attach_bytes = _returned(gettext_lazy("Largest returned original, internal"))
+    external_max_attach_bytes = _returned(gettext_lazy("Largest returned original, external"))
 
     class Meta:
         model = NoticeSettings
@@ -112,3 +131,22 @@ class NoticeTextAdmin(LabelledAdmin):
     list_display = ("code", "language", "audience", "text")
     list_filter = ("language", "audience")
     search_fields = ("code", "text")
+
+
+class RemoteDomainForm(forms.ModelForm):
+    """A domain outside; its name is checked like everywhere else."""
+
+    class Meta:
+        model = RemoteDomain
+        fields = ("domain", *remote_domains.SWITCHES.values())
+
+    def clean_domain(self) -> str:
+        with shown_at():
+            return remote_domains.check_domain(self.cleaned_data["domain"], besides=self.instance.pk)
+
+
+@admin.register(RemoteDomain)
+class RemoteDomainAdmin(LabelledAdmin):
+    form = RemoteDomainForm
+    list_display = ("domain", *remote_domains.SWITCHES.values())
+    search_fields = ("domain",)

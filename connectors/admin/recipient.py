@@ -14,11 +14,12 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 
-from connectors import audit, recipient_configuration
+from connectors import audit, configuration, recipient_configuration
 from connectors.admin.labelled import LabelledAdmin, shown_at
 from connectors.choices import DirectoryKind, GroupReports
 from connectors.mail.address import TypedAddress
 from connectors.models import Contact, DirectoryRecipient, Group, Mailbox, ProxyAddress, proxy_key
+from connectors.size_field import SizeLimitField
 
 
 class ProxyForm(forms.ModelForm):
@@ -61,6 +62,19 @@ LIMITS = ("max_mailbox_bytes", "max_send_bytes", "max_receive_bytes", "max_recip
 
 
 class MailboxForm(RecipientForm):
+    """A mailbox with its limits (QL-6)."""
+
+    max_send_bytes = SizeLimitField(
+        read=configuration.mailbox_size,
+        label=gettext_lazy("Largest message sent"),
+        help_text=gettext_lazy("Unlimited: the limit of the organisation alone."),
+    )
+    max_receive_bytes = SizeLimitField(
+        read=configuration.mailbox_size,
+        label=gettext_lazy("Largest message received"),
+        help_text=gettext_lazy("Unlimited: the limit of the organisation alone."),
+    )
+
     class Meta:
         model = Mailbox
         fields = ("name", "primary_address", "language", *LIMITS)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 from connectors.mail.header import Field
-
-MAX_HOPS = 30  # QL-12
 
 
 def is_automatic(fields: Sequence[Field]) -> bool:
@@ -25,6 +24,9 @@ def is_automatic(fields: Sequence[Field]) -> bool:
     return False
 
 
-def hops(raw_fields: Iterable[bytes]) -> int:
-    """Return how many systems a message has passed: its Received fields."""
-    return sum(1 for raw in raw_fields if raw[:9].lower() == b"received:")
+def hops(raw_fields: Iterable[bytes], *, host: str) -> tuple[int, int]:
+    """Return how many systems a message has passed (its Received fields), and how often it was at `host` (QL-12)."""
+    received = [raw.lower().split() for raw in raw_fields if raw[:9].lower() == b"received:"]
+    name = host.lower().encode()
+    here = sum(1 for words in received if (b"by", name) in pairwise(words))
+    return len(received), here

@@ -1,6 +1,6 @@
 """Pickup format: a plain message whose header makes the envelope.
 
-Rules: PU-23 to PU-32 (what a file must contain), PU-33 to PU-39 (encoding), PU-40 to PU-52 (outcomes), the Pickup
+Rules: PU-23 to PU-32 (what a file must contain), PU-33 to PU-39 (encoding), PU-40 to PU-52 (outcomes), QL-1, QL-2, the Pickup
 column of HM-1 to HM-12, A-9 (X-Sender and X-Receiver) and A-24 (From before Sender). Values only; no file is touched.
 """
 

@@ -1,7 +1,7 @@
 """Replay format: the injected block with the envelope, then the message.
 
 The only container for a message on disk: Replay input, spool file, export and drop file are one format.
-Rules: RP-2 to RP-5 and RP-9 to RP-25 (reading), DR-13 to DR-18 and RP-21 (writing), the Replay column of
+Rules: RP-2 to RP-5, RP-9 to RP-25, DSN-23 and DSN-24 (reading), DR-13 to DR-18 and RP-21 (writing), the Replay column of
 HM-1 to HM-12. Values only; no file is touched.
 """
 

@@ -37,3 +37,12 @@ def format_size(size: int | None) -> str:
         if size and size % _UNITS[unit] == 0:
             return f"{size // _UNITS[unit]}{unit}"
     return f"{size}B"
+
+
+def with_attachments(size: int | None) -> str:
+    """Return a limit of message size with what it admits of attachments: `10MB (about 7.5MB of attachments)` (QL-21)."""
+    if size is None:
+        return "unlimited"
+    admitted = size * 3 / 4
+    unit = next((name for name in ("TB", "GB", "MB", "KB") if admitted >= _UNITS[name]), "B")
+    return f"{format_size(size)} (about {admitted / _UNITS[unit]:.3g}{unit} of attachments)"

@@ -60,6 +60,7 @@ class Node(models.Model):
         null=True,
         blank=True,
         default=10 * 1024 * 1024,
+        validators=[MinValueValidator(1), MaxValueValidator(2_147_482_624)],
         help_text=_("Organisation limit, 10 MB by default; empty is unlimited."),
     )
     max_receive_bytes = models.PositiveBigIntegerField(
@@ -67,6 +68,7 @@ class Node(models.Model):
         null=True,
         blank=True,
         default=10 * 1024 * 1024,
+        validators=[MinValueValidator(1), MaxValueValidator(2_147_482_624)],
         help_text=_(
             "Organisation limit for mailboxes here; empty is unlimited. 10 MB hold about 7.5 MB of attachments."
         ),
@@ -76,6 +78,18 @@ class Node(models.Model):
         default=5000,
         validators=[MinValueValidator(1)],
         help_text=_("Applies to Replay too."),
+    )
+    max_hops = models.PositiveSmallIntegerField(
+        _("systems passed"),
+        default=30,
+        validators=[MinValueValidator(1), MaxValueValidator(500)],
+        help_text=_("1 to 500. A message that passed more systems (Received fields) goes in a circle and is returned."),
+    )
+    max_local_hops = models.PositiveSmallIntegerField(
+        _("times through this server"),
+        default=8,
+        validators=[MinValueValidator(0), MaxValueValidator(50)],
+        help_text=_("0 to 50. A message that was here more often is returned; 0 does not count."),
     )
     settle_seconds = models.FloatField(
         _("settle time (seconds)"),
@@ -119,6 +133,12 @@ class Node(models.Model):
         help_text=_("Where Maildirs of local mailboxes stand. Empty: the mailboxes folder of the data directory."),
     )
 
+    is_draining = models.BooleanField(
+        _("draining"),
+        default=False,
+        db_default=False,
+        help_text=_("Takes no new files, because its mail moves to another server; untick to take files again."),
+    )
     routed_generation = models.PositiveBigIntegerField(default=0, editable=False)  # last ConfigGeneration applied
 
     class Meta:

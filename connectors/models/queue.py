@@ -11,7 +11,7 @@ from connectors.models.node import Node
 
 
 class Queue(models.Model):
-    """One delivery queue. Status is stored; `transport.queue` alone changes it."""
+    """One delivery queue. Status is stored; see `transport.queue` for who changes it."""
 
     node = models.ForeignKey(Node, on_delete=models.CASCADE, related_name="queues")
     delivery_type = models.CharField(_("delivery type"), max_length=32, choices=DeliveryType)
@@ -30,6 +30,7 @@ class Queue(models.Model):
     class Meta:
         verbose_name = _("queue")
         verbose_name_plural = _("queues")
+        permissions = [("export_queue", "Can export lists of queues and queued messages")]  # QU-21
         constraints = [
             models.UniqueConstraint(
                 fields=["node", "delivery_type", "next_hop_domain", "next_hop_connector"], name="queue_next_hop_key"
@@ -54,7 +55,9 @@ class QueueItem(models.Model):
     entered_at = models.DateTimeField(_("entered"))
     # Holds every recipient of its message as the spool file names them: the drop file can be a link (design 3).
     is_whole = models.BooleanField(default=False)
-    attempts = models.PositiveIntegerField(_("attempts"), default=0)
+    attempts = models.PositiveIntegerField(_("attempts"), default=0)  # that ended with a refusal of this copy (QR-24)
+    retry_at = models.DateTimeField(_("next retry"), null=True)  # set exactly while `deferred`
+    last_error = models.CharField(_("last error"), max_length=1000, blank=True, default="", db_default="")  # its own
     deferred_reason = models.CharField(max_length=32, blank=True)  # context of its last DEFER event (MTA-7)
     leased_by = models.CharField(max_length=40, blank=True)  # token of the owning process
     directory = models.CharField(max_length=4096, blank=True)  # where it is being published (RT-53)
@@ -76,6 +79,10 @@ class QueueItem(models.Model):
             models.Index(fields=["queue"], condition=models.Q(leased_by__gt=""), name="item_in_transfer"),
             # queue pages and operations: what a person stopped
             models.Index(fields=["queue", "id"], condition=models.Q(state="suspended"), name="item_suspended"),
+            # copies refused for now: those that are due, of any queue
+            models.Index(fields=["retry_at"], condition=models.Q(state="deferred"), name="item_due"),
+            # queue pages and operations: those of one queue
+            models.Index(fields=["queue", "id"], condition=models.Q(state="deferred"), name="item_deferred"),
             # lease with priority queuing on; empty while it is off (QR-60)
             models.Index(fields=["queue", "id"], condition=models.Q(state="ready", priority=2), name="item_urgent"),
             # what a person asked for during a transfer

@@ -81,6 +81,23 @@ class TransportSettings(models.Model):
         validators=[TimeSpanRange(_SECOND, _DAY)],
         help_text=_("Queues of local mailboxes always wait this long: 00:00:01 to 1.00:00:00."),
     )
+    message_retry_interval = models.DurationField(
+        _("interval for single messages"),
+        default=15 * _MINUTE,
+        validators=[TimeSpanRange(_SECOND, _DAY)],
+        help_text=_(
+            "A message that alone cannot be delivered now waits this long, others pass it: 00:00:01 to 1.00:00:00."
+        ),
+    )
+    mailbox_full_grace = models.DurationField(
+        _("patience with full mailboxes"),
+        default=timedelta(0),
+        validators=[TimeSpanRange(timedelta(0), 90 * _DAY)],
+        help_text=_(
+            "Mail for a full mailbox is tried again until it is this old, then returned: 00:00:00 to 90.00:00:00. "
+            "00:00:00 returns it at once, as Exchange does."
+        ),
+    )
     message_expiration = models.DurationField(
         _("messages expire after"),
         default=2 * _DAY,
@@ -160,6 +177,8 @@ class TransportSettings(models.Model):
                 outbound_interval=self.outbound_retry_interval,
             ),
             mailbox_retry=self.mailbox_retry_interval,
+            message_retry=self.message_retry_interval,
+            mailbox_full_grace=self.mailbox_full_grace,
             expiration=self.message_expiration,
             expire_suspended=self.expire_suspended,
             max_idle_before_resubmit=self.max_idle_before_resubmit,

@@ -123,7 +123,7 @@ def _refusal(draft: Draft, data: bytes, node: Node) -> submission.Refusal | None
     )
     if excess is not None:
         return submission.Refusal(text=excess.text, context=excess.context)
-    return refusals.looping(draft, "")
+    return refusals.looping(draft, "", node)
 
 
 def _returned() -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from connectors import routing_table, spool
-from connectors.choices import ItemState, QueueStatus, RecipientState
+from connectors.choices import FREE, ItemState, QueueStatus, RecipientState
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.mail.address import AddressSyntaxError, parse_typed
@@ -16,7 +16,7 @@ from connectors.reads import route
 
 EXPLAINED = 5  # recipients whose route is told in a sentence
 _SHOWN_BYTES = 64 * 1024
-_OPEN = (ItemState.READY, ItemState.STAGING, ItemState.STAGED)
+_OPEN = (*FREE, ItemState.STAGING, ItemState.STAGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,18 +60,24 @@ def message_of(tracked: int) -> Message | None:
 def waiting(message: Message) -> list[Waiting]:
     """Return the copies that are not finished."""
     items = QueueItem.objects.filter(message=message, state__in=_OPEN).select_related("queue").order_by("pk")
-    return [
-        Waiting(
-            queue_pk=item.queue.pk,
-            queue=item.queue.connector_name or item.queue.next_hop_domain,
-            status=item.queue.status,
-            last_error=item.queue.last_error,
-            entered_at=item.entered_at,
-            attempts=item.attempts,
-            next_retry_at=item.queue.next_retry_at if item.queue.status == QueueStatus.RETRY else None,
-        )
-        for item in items
-    ]
+    return [_waiting(item) for item in items]
+
+
+def _waiting(item: QueueItem) -> Waiting:
+    queue = item.queue
+    is_deferred = item.state == ItemState.DEFERRED and queue.status != QueueStatus.SUSPENDED
+    next_retry_at = queue.next_retry_at if queue.status == QueueStatus.RETRY else None
+    if is_deferred and item.retry_at is not None:
+        next_retry_at = max(filter(None, (item.retry_at, next_retry_at)))  # its own time, and its queue's
+    return Waiting(
+        queue_pk=queue.pk,
+        queue=queue.connector_name or queue.next_hop_domain,
+        status=QueueStatus.RETRY.value if is_deferred else queue.status,
+        last_error=item.last_error if is_deferred else queue.last_error,
+        entered_at=item.entered_at,
+        attempts=item.attempts,
+        next_retry_at=next_retry_at,
+    )
 
 
 def routes(message: Message) -> tuple[list[Routed], int]:
@@ -101,7 +107,10 @@ def is_here(message: Message) -> bool:
 
 
 def read_content(message: Message, config: TransportConfig) -> Content | None:
-    """Return the beginning of the content; None when the spool no longer has it. Bytes no text are replaced."""
+    """Return the beginning of the content; None when the spool no longer has it. Bytes no text are replaced.
+
+    Raises OSError when it is there and cannot be read.
+    """
     try:
         data = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + _SHOWN_BYTES)
     except FileNotFoundError:

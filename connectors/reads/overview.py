@@ -29,6 +29,7 @@ HOURS = 24
 _CONDITIONS = 50
 _FAILURES = 8
 _RECIPIENTS = 3  # of a failure; more are counted
+_SUBMISSION = "submission:"  # in the detail of event 15004: it is not about disks alone
 _ENHANCED = re.compile(r"\b[245]\.\d{1,3}\.\d{1,3}\b")
 
 
@@ -82,9 +83,13 @@ def needs(
     """Return what needs somebody, gravest first; a queue that a condition explains is not told twice."""
     found = [_bad_files_need(bad_files)] if bad_files else []
     told: set[str] = set()
-    for entry in EventLogEntry.objects.filter(cleared_at=None).order_by("-raised_at")[:_CONDITIONS]:
+    entries = list(EventLogEntry.objects.filter(cleared_at=None).order_by("-raised_at")[:_CONDITIONS])
+    short_of_disk = {entry.subject for entry in entries if entry.code == Event.DISK_SPACE}
+    for entry in entries:
         if entry.code == Event.BADMAIL and bad_files:
             continue
+        if entry.code == Event.PRESSURE and entry.subject in short_of_disk and _SUBMISSION not in entry.detail:
+            continue  # 15006 says the same and what to do
         told.add(entry.subject)
         found.append(_condition_need(entry, now=now))
     found.extend(_queue_need(queue) for queue in queues if queue.is_stuck(now) and queue.name not in told)

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from django.db.models import Count, Q, Sum
 
-from connectors.choices import DeliveryType, ItemState
+from connectors.choices import STILL, DeliveryType, ItemState
 from connectors.models import QueueItem
 from connectors.reads.queues import QueueSummary
 
@@ -55,7 +55,7 @@ def ages(queues: Sequence[QueueSummary], *, now: datetime) -> list[AgeRow]:
             within &= Q(entered_at__lte=edges[number - 1])
         columns[f"n{number}"] = Count("pk", filter=within)
     counts: dict[int, list[int]] = {}
-    for state in (ItemState.READY, ItemState.SUSPENDED):  # one partial index each
+    for state in STILL:  # one partial index each
         holding = [queue.pk for queue in queues if queue.waiting]
         rows = QueueItem.objects.filter(queue__in=holding, state=state).order_by().values_list("queue")
         for queue, *numbers in rows.annotate(**columns).values_list("queue", *columns):

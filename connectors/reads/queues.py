@@ -15,8 +15,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from connectors import display, queue_rows, trouble
-from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, MessageState, QueueStatus
-from connectors.models import IN_TRANSFER, Connector, Message, Queue, QueueItem, QueueSample, TransportSettings
+from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, QueueStatus
+from connectors.models import IN_TRANSFER, Connector, Node, Queue, QueueItem, QueueSample, TransportSettings
 from connectors.queue_filter import Filter
 
 CAP = 10_000  # counting stops here: "10,000+"
@@ -31,6 +31,10 @@ _WAITING = (
 _STOPPED = (
     "SELECT COUNT(*) FROM (SELECT 1 FROM connectors_queueitem item"
     " WHERE item.queue_id = connectors_queue.id AND item.state = 'suspended' LIMIT %s) capped"
+)
+_DEFERRED = (
+    "SELECT COUNT(*) FROM (SELECT 1 FROM connectors_queueitem item"
+    " WHERE item.queue_id = connectors_queue.id AND item.state = 'deferred' LIMIT %s) capped"
 )
 _RATE_SPAN = timedelta(seconds=60)  # QU-13
 
@@ -47,8 +51,9 @@ class QueueSummary:
     status_label: str
     next_hop_connector: UUID
     identity: str  # Server\\Queue (QU-15)
-    waiting: int  # ready, suspended and in transfer; the first two at most CAP + 1 each
+    waiting: int  # ready, suspended, deferred and in transfer; the first three at most CAP + 1 each
     stopped: int  # of them suspended
+    deferred: int  # of them refused for now, each waiting by itself (QR-24)
     moving: int  # of them in transfer
     incoming: float  # messages a second over the last 60 s
     outgoing: float
@@ -62,6 +67,7 @@ class QueueSummary:
     next_retry_at: datetime | None
     last_success_at: datetime | None
     is_held: bool
+    priorities: tuple[int, int, int, int] = (0, 0, 0, 0)  # High, Normal, Low, None; counted by queue_list alone
 
     @property
     def velocity(self) -> float:
@@ -84,14 +90,19 @@ class QueueSummary:
         return self.delivery_type == DeliveryType.UNDEFINED and self.domain == SUBMISSION_DOMAIN
 
     @property
-    def may_retry(self) -> bool:
-        """Tell whether an attempt can be asked for now (QO-6)."""
+    def is_retrying(self) -> bool:
+        """Tell whether its next hop failed and is tried again later."""
         return self.status == QueueStatus.RETRY
+
+    @property
+    def may_retry(self) -> bool:
+        """Tell whether an attempt can be asked for now: of the queue, or of messages that wait by themselves (QO-6)."""
+        return self.is_retrying or (bool(self.deferred) and not self.is_suspended)
 
     @property
     def may_resubmit(self) -> bool:
         """Tell whether its messages can be routed again (QO 3.1)."""
-        return self.may_retry or self.delivery_type == DeliveryType.UNREACHABLE
+        return self.is_retrying or self.delivery_type == DeliveryType.UNREACHABLE
 
     def is_stuck(self, now: datetime) -> bool:
         """Tell whether mail waits here for more than its turn."""
@@ -110,6 +121,11 @@ class QueueSummary:
             return _("these messages stopped the service")
         if self.stopped and self.stopped == self.waiting:
             return _("all its messages are suspended")
+        if self.deferred and not self.is_retrying:
+            text = ngettext(
+                "%(count)s of them was refused for now", "%(count)s of them were refused for now", self.deferred
+            )
+            return text % {"count": display.capped(self.deferred, CAP)}
         return self.error_sentence
 
 
@@ -131,8 +147,10 @@ def summaries(pk: int | None = None, *, now: datetime | None = None) -> list[Que
     ).annotate(
         waiting=RawSQL(_WAITING, (CAP + 1,), output_field=IntegerField()),  # noqa: S611 (constant text)
         stopped=RawSQL(_STOPPED, (CAP + 1,), output_field=IntegerField()),  # noqa: S611 (constant text)
+        deferred=RawSQL(_DEFERRED, (CAP + 1,), output_field=IntegerField()),  # noqa: S611 (constant text)
         oldest_ready=Subquery(oldest.filter(state=ItemState.READY)[:1]),
         oldest_stopped=Subquery(oldest.filter(state=ItemState.SUSPENDED)[:1]),
+        oldest_deferred=Subquery(oldest.filter(state=ItemState.DEFERRED)[:1]),
     )
     if pk is not None:
         rows = rows.filter(pk=pk)
@@ -176,29 +194,32 @@ def _rates(now: datetime) -> dict[int, tuple[float, float]]:
 
 
 def _summary(row: Queue, facts: _Facts) -> QueueSummary:
-    # The four names are annotated in summaries().
-    ready, stopped = row.waiting, row.stopped  # type: ignore[attr-defined]
-    moments = [at for at in (row.oldest_ready, row.oldest_stopped) if at is not None]  # type: ignore[attr-defined]
+    # These six names are annotated in summaries().
+    ready, stopped, deferred = row.waiting, row.stopped, row.deferred  # type: ignore[attr-defined]
+    oldest = (row.oldest_ready, row.oldest_stopped, row.oldest_deferred)  # type: ignore[attr-defined]
+    moments = [at for at in oldest if at is not None]
     is_submission = row.delivery_type == DeliveryType.UNDEFINED and row.next_hop_domain == SUBMISSION_DOMAIN
     if is_submission:
-        ready, first = unrouted(), queue_rows.submitted().values_list("received_at", flat=True).first()
+        ready, first = unrouted(row.node), queue_rows.submitted(row.node).values_list("received_at", flat=True).first()
         moments = [first] if first else []
     moving = facts.moving.get(row.pk, 0)
     incoming, outgoing = facts.rates.get(row.pk, (0.0, 0.0))
-    waiting = ready + stopped + moving
+    waiting = ready + stopped + deferred + moving
     used_at = max((at for at in (row.last_success_at, row.last_retry_at) if at), default=None)
+    status = _status(row, is_filled=bool(ready + moving))
     is_used = waiting or is_submission or row.status not in {QueueStatus.READY, QueueStatus.CONNECTING}
     return QueueSummary(
         pk=row.pk,
         name=queue_name(row),
         delivery_type=row.delivery_type,
         domain=row.next_hop_domain,
-        status=row.status,
-        status_label=row.get_status_display(),
+        status=status,
+        status_label=str(QueueStatus(status).label),
         next_hop_connector=row.next_hop_connector,
         identity=queue_rows.queue_identity(row),
         waiting=waiting,
         stopped=stopped,
+        deferred=deferred,
         moving=moving,
         incoming=incoming,
         outgoing=outgoing,
@@ -215,6 +236,15 @@ def _summary(row: Queue, facts: _Facts) -> QueueSummary:
     )
 
 
+def _status(row: Queue, *, is_filled: bool) -> str:
+    """Return the status people see: mail in a Ready queue is about to be tried; what has no next hop is Ready (QU 1.4)."""
+    if row.status == QueueStatus.SUSPENDED:
+        return QueueStatus.SUSPENDED.value
+    if row.delivery_type in {DeliveryType.UNREACHABLE, DeliveryType.UNDEFINED}:
+        return QueueStatus.READY.value
+    return QueueStatus.CONNECTING.value if row.status == QueueStatus.READY and is_filled else row.status
+
+
 def queue_name(row: Queue) -> str:
     """Return what people call a queue: its connector, the mailboxes, or Unreachable."""
     if row.connector_name:
@@ -228,13 +258,15 @@ def queue_name(row: Queue) -> str:
     return row.next_hop_domain
 
 
-def unrouted() -> int:
+def unrouted(node: Node | None = None) -> int:
     """Return how many messages wait to be routed (the Submission queue), at most CAP + 1."""
-    return Message.objects.filter(state=MessageState.SUBMITTED)[: CAP + 1].count()
+    return queue_rows.submitted(node)[: CAP + 1].count()
 
 
-def waiting(queue_pk: int, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE) -> ItemPage:
-    """Return one keyset page of what a filter means in a queue; `before` and `after` are keys of items."""
+def waiting(
+    queue_pk: int | None, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE
+) -> ItemPage:
+    """Return one keyset page of what a filter means in a queue, or in all; `before` and `after` are keys of items."""
     rows = queue_rows.listed(wanted, queue=queue_pk)
     if before is not None:
         keys = queue_rows.keys_before(rows, before, limit=size + 1)
@@ -282,6 +314,6 @@ def queue_answer(queue: QueueSummary, now: datetime) -> tuple[str, str]:
     if queue.oldest_at is not None:
         text += ", " + _("the oldest for %(span)s") % {"span": display.duration(now - queue.oldest_at)}
     text = _("%(fact)s: %(reason)s.") % {"fact": text, "reason": queue.why} if queue.why else f"{text}."
-    if queue.status == QueueStatus.RETRY and queue.next_retry_at is not None and queue.next_retry_at > now:
+    if queue.is_retrying and queue.next_retry_at is not None and queue.next_retry_at > now:
         text += " " + _("Next retry in %(span)s.") % {"span": display.duration(queue.next_retry_at - now)}
     return ("wait" if queue.is_stuck(now) else "info"), text

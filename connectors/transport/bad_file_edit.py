@@ -22,9 +22,9 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from connectors import disk
-from connectors.choices import FileState, SourceKind
+from connectors.choices import FileState
 from connectors.errors import FcwebError
-from connectors.models import Node, SourceFile, SubmitterAddress
+from connectors.models import Node, SourceFile
 from connectors.transport import badmail
 from connectors.transport.file_names import free_name
 
@@ -95,7 +95,7 @@ def resubmit_changed(row: SourceFile, before: Editable, after: bytes, *, by: str
     }
     try:
         disk.write_batch(folder, [(hidden, [after])], mode="fsync")
-        _keep_owner(folder / hidden, row)
+        badmail.keep_owner(folder / hidden, row)
         with transaction.atomic():
             badmail.take_off(row, by=by, into=[target], now=now, facts=facts)
     except Exception:
@@ -140,21 +140,3 @@ def _hand_in(row: SourceFile, hidden: str, target: str, *, now: datetime) -> str
 
 def _eml(row: SourceFile) -> str:
     return row.name if row.name[-4:].lower() == ".eml" else row.name[:-4] + ".eml"
-
-
-def _keep_owner(path: Path, row: SourceFile) -> None:
-    """Give the new file the owner of the original, so that an edit is no way around the owner's senders (PU-66)."""
-    if path.stat().st_uid == row.owner_uid:
-        return
-    try:
-        os.chown(path, row.owner_uid, -1)
-    except PermissionError:
-        if (
-            row.source == SourceKind.PICKUP
-            and SubmitterAddress.objects.filter(node=row.node_id, uid=row.owner_uid).exists()
-        ):
-            raise FcwebError(
-                _("The file belongs to uid %(uid)s, which may use some senders only: edit it in its directory.")
-                % {"uid": row.owner_uid},
-                code="BAD_FILE_OWNER",
-            ) from None

@@ -1,6 +1,6 @@
 """Badmail: files set aside as `.bad`, with their reason, until a person decides.
 
-Rules: PU-55 to PU-59, UP-3, UP-23, EV-2, RP-25.
+Rules: PU-55 to PU-59, UP-3, UP-23, EV-2, DSN-61.
 Promises: the row is committed as `bad` with its new name before the file is renamed; `rename_aside` may be
 repeated after a crash. Nothing here deletes a message.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import uuid
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
@@ -21,11 +20,10 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from connectors import disk, event_log, reasons
-from connectors.choices import FileState
+from connectors.choices import FileState, SourceKind
 from connectors.errors import FcwebError
 from connectors.event_log import Event
-from connectors.mail import replay_format
-from connectors.models import Node, SourceFile
+from connectors.models import Node, SourceFile, SubmitterAddress
 from connectors.transport.file_names import free_name
 from tracking import record
 
@@ -155,38 +153,8 @@ def resubmit(row: SourceFile, *, by: str, now: datetime) -> str:
     with transaction.atomic():
         take_off(row, by=by, into=[target], now=now)
         disk.rename_new(folder / row.bad_name, folder / target)  # last: an error takes the row back
-    _forget(row, now=now)
+    forget(row, now=now)
     return target
-
-
-def split(row: SourceFile, *, by: str, now: datetime) -> list[str]:
-    """Cut a file of glued exports into its messages and hand each in; return their names. Rules: RP-24, RP-25.
-
-    The parts hold every byte. They are durable under hidden names before any is handed in. Raises like `resubmit`.
-    """
-    folder = Path(row.directory)
-    must_be_there(row)
-    with open(os.open(folder / row.bad_name, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
-        parts = replay_format.split_export(file.read())
-    if len(parts) < 2:
-        raise FcwebError(_("%(name)s holds one message only.") % {"name": row.bad_name}, code="NOT_GLUED")
-    hidden = [f".{uuid.uuid4().hex}.part" for _part in parts]
-    targets = [f"{row.name[:-4]}-{number}.eml" for number in range(1, len(parts) + 1)]
-    try:
-        disk.write_batch(folder, [(name, [part]) for name, part in zip(hidden, parts, strict=True)], mode="fsync")
-        with transaction.atomic():
-            take_off(row, by=by, into=targets, now=now)
-    except BaseException:
-        disk.unlink_all([folder / name for name in hidden])
-        raise
-    named = []
-    for name, wanted in zip(hidden, targets, strict=True):
-        target = free_name(folder, wanted, ".eml", now)
-        disk.rename_new(folder / name, folder / target)
-        named.append(target)
-    disk.unlink_all([folder / row.bad_name])
-    _forget(row, now=now)
-    return named
 
 
 def forget_moved(node: Node, *, now: datetime) -> int:
@@ -217,24 +185,59 @@ def must_be_there(row: SourceFile) -> None:
 
 
 def take_off(
-    row: SourceFile, *, by: str, into: Sequence[str], now: datetime, facts: Mapping[str, str] | None = None
+    row: SourceFile,
+    *,
+    by: str,
+    into: Sequence[str],
+    now: datetime,
+    facts: Mapping[str, str] | None = None,
+    state: FileState = FileState.RESUBMITTED,
 ) -> None:
     """Mark a bad file as handed in again, once, and say by whom, and further facts, in the audit trail."""
-    changed = SourceFile.objects.filter(pk=row.pk, state=FileState.BAD).update(
-        state=FileState.RESUBMITTED, settled_at=now
-    )
+    changed = SourceFile.objects.filter(pk=row.pk, state=FileState.BAD).update(state=state, parts=0, settled_at=now)
     if not changed:
         raise FcwebError(_("This file was resubmitted already."), code="BAD_FILE_TAKEN")
     LogEntry.objects.log_create(
         row,
         force_log=True,
         action=LogEntry.Action.UPDATE,
-        changes={"state": [FileState.BAD.value, FileState.RESUBMITTED.value]},
+        changes={"state": [FileState.BAD.value, state.value]},
         additional_data={"by": by, "into": list(into), **(facts or {})},
     )
 
 
-def _forget(row: SourceFile, *, now: datetime) -> None:
+def put_on(row: SourceFile, *, by: str, now: datetime) -> None:
+    """Put a file that could not be split back on the list, and say so in the audit trail."""
+    with transaction.atomic():
+        if SourceFile.objects.filter(pk=row.pk, state=FileState.SPLITTING).update(state=FileState.BAD, settled_at=now):
+            LogEntry.objects.log_create(
+                row,
+                force_log=True,
+                action=LogEntry.Action.UPDATE,
+                changes={"state": [FileState.SPLITTING.value, FileState.BAD.value]},
+                additional_data={"by": by},
+            )
+
+
+def keep_owner(path: Path, row: SourceFile) -> None:
+    """Give a new file the owner of the bad one, so that a change is no way around the owner's senders (PU-66)."""
+    if path.stat().st_uid == row.owner_uid:
+        return
+    try:
+        os.chown(path, row.owner_uid, -1)
+    except PermissionError:
+        if (
+            row.source == SourceKind.PICKUP
+            and SubmitterAddress.objects.filter(node=row.node_id, uid=row.owner_uid).exists()
+        ):
+            raise FcwebError(
+                _("The file belongs to uid %(uid)s, which may use some senders only: edit it in its directory.")
+                % {"uid": row.owner_uid},
+                code="BAD_FILE_OWNER",
+            ) from None
+
+
+def forget(row: SourceFile, *, now: datetime) -> None:
     """Remove what was written about a file, and close the conditions it kept open."""
     disk.unlink_all([Path(row.directory) / f"{row.bad_name}.txt"])
     clear_events(row.directory, now=now)

@@ -23,7 +23,7 @@ from connectors.conf import transport_config
 from connectors.mail.address import address_key
 from connectors.mail.xtext import xtext_encode
 from connectors.models import ConfigGeneration, ForeignConnector, Message, MessageRecipient, Node, config_of
-from connectors.transport import copies, limits, queue
+from connectors.transport import copies, leasing, limits, queue
 from connectors.transport.copies import GroupMember
 from connectors.transport.expansion import EMPTY_TEXT, EXPANDED_TEXT, Terms, expand, is_told
 from connectors.transport.limits import EXEMPT_SOURCES
@@ -297,7 +297,7 @@ class _Batch:
         queue.enqueue(self._entries(), node=self._node, now=self._now)
         Message.objects.filter(pk__in=list(self._messages)).update(state=MessageState.ROUTED)
         record.save(self._events)
-        queue.close_messages(list(self._groups), now=self._now)  # all members may be in copies
+        leasing.close_messages(list(self._groups), now=self._now)  # all members may be in copies
 
     def _entries(self) -> Sequence[queue.Entry]:
         keys: dict[NextHop, queue.Key] = {}

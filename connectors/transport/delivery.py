@@ -2,7 +2,7 @@
 
 Promises: a file is published exactly once for a crash of ours at any instant: a rename only follows the `staged`
 commit, and after it the temp file is the witness.
-Leaves to neighbours: what a file holds (couriers), the rows (queue).
+Leaves to neighbours: what a file holds (couriers), the rows (leasing, deferral, queue).
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import logging
 import os
 import re
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from connectors import disk, drop_directory, event_log, owner
-from connectors.choices import DeliveryType, ItemState, ReportDue
+from connectors.choices import DeliveryType, ItemState, QueueStatus, ReportDue
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import DROP_EVENTS, Event
 from connectors.models import IN_TRANSFER, ForeignConnector, Node, Queue, QueueItem
-from connectors.transport import poison
+from connectors.transport import deferral, leasing, poison, queue_operations
 from connectors.transport import queue as queues
-from connectors.transport.couriers.base import Courier, HopFailure
+from connectors.transport.couriers.base import Courier, HopFailure, Prepared
 from connectors.transport.couriers.drop import DropCourier, failure, relayed
 from connectors.transport.couriers.drop_return import DropReturn
 from connectors.transport.couriers.mailbox import MailboxCourier
-from connectors.transport.queue import DELIVERED_TEXT, LeasedItem
+from connectors.transport.leasing import DELIVERED_TEXT, LeasedItem
 from tracking import record
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ _EVENT_OF = {
     "DropMissing": Event.NO_DROP_DIRECTORY,
     "DropDenied": Event.DROP_UNAUTHORIZED,
 }
+_LOOK_EVERY = timedelta(seconds=1)
 _OUR_TEMP = re.compile(r"\.\d+-[0-9a-f-]{36}\.tmp(\.probed?)?")
 
 
@@ -54,12 +55,15 @@ class Delivery:
             DeliveryType.MAILBOX: MailboxCourier(config),
         }
         self._drop_return = DropReturn(node, directory_of=drop.directory)
+        self._looked_at: datetime | None = None  # for deferred copies that are due
         self._swept = False
         self._careful = poison.any_suspects(node)  # suspects of a crash are delivered one at a time (QR-50)
 
     def use(self, config: TransportConfig) -> None:
         """Go on with other times and counts (QX-4)."""
         self._config = config
+        for courier in self.couriers.values():
+            courier.use(config)
 
     def _defer(self, now: datetime) -> None:
         """Write the next few hundred DEFER events of each queue that went into Retry (MT-E, MTA-7)."""
@@ -75,6 +79,7 @@ class Delivery:
         self._defer(now)
         suspended = self._config.expire_suspended
         done = queues.expire(self._node, limit=self._config.batch, now=now, suspended=suspended)
+        done += self._wake(now)
         for queue in [*queues.due(self._node, now=now), *self._drop_return.ready(now)]:
             queue.node = self._node
             courier = self.couriers.get(queue.delivery_type)
@@ -82,12 +87,22 @@ class Delivery:
                 done += self._deliver(queue, courier, now)
         return done
 
+    def _wake(self, now: datetime) -> int:
+        """Make ready what waited by itself and is due; look at most once a second while there is nothing (QR-6)."""
+        if self._looked_at is not None and timedelta(0) <= now - self._looked_at < _LOOK_EVERY:
+            return 0
+        woken = deferral.wake(now=now)
+        self._looked_at = None if woken else now
+        return woken
+
     def _deliver(self, queue: Queue, courier: Courier, now: datetime) -> int:
+        if queue.status == QueueStatus.RETRY:
+            queue_operations.connecting(queue)
         directory = courier.directory(queue)
         if isinstance(directory, HopFailure):
             self._trouble(queue, [], directory, now)
             return 0
-        items = queues.lease(
+        items = leasing.lease(
             queue,
             directory=str(directory),
             token=self._token,
@@ -99,22 +114,14 @@ class Delivery:
         if not items:
             return 0
         try:
-            prepared = courier.prepare(queue, items)
+            prepared = courier.prepare(queue, items, now=now)
         except Exception:
             # A bug, or content that breaks us: every message of the batch is suspect and goes alone from now on.
             self._suspect(items, now)
             raise
         if self._careful:
             poison.forgive([item.message.pk for item in items])
-        for failed in prepared.failed:
-            queues.fail_items(
-                [failed.item],
-                text=failed.text,
-                source=_source(queue),
-                context=failed.context,
-                connector=queue.connector_name,
-                now=now,
-            )
+        self._turn_away(queue, prepared, now)
         trouble = prepared.trouble
         left = list(prepared.left)
         lost = self._lost(left) if trouble is not None else []
@@ -124,7 +131,7 @@ class Delivery:
             trouble = None
             left = [item for item in left if item not in lost]
         if prepared.written:
-            queues.mark_staged([item.pk for item in prepared.written])
+            leasing.mark_staged([item.pk for item in prepared.written])
             trouble_on_publish = self._publish(prepared.written)
             if trouble_on_publish is not None:
                 return self._half_published(queue, courier, prepared.written, trouble_on_publish, now)
@@ -132,25 +139,40 @@ class Delivery:
         if trouble is not None:
             self._trouble(queue, left, trouble, now)
         elif left:
-            queues.release([item.pk for item in left])
-        return len(prepared.written) + len(prepared.failed)
+            leasing.release([item.pk for item in left])
+        elif not prepared.written:
+            queues.answered(queue, now=now)
+        return len(prepared.written) + len(prepared.failed) + len(prepared.deferred)
+
+    def _turn_away(self, queue: Queue, prepared: Prepared, now: datetime) -> None:
+        """Record what the next hop refuses: for good, or for now (QR-24, QR-25)."""
+        source, connector = _source(queue), queue.connector_name
+        for failed in prepared.failed:
+            leasing.fail_items(
+                [failed.item], text=failed.text, source=source, context=failed.context, connector=connector, now=now
+            )
+        refused: dict[tuple[str, str], list[LeasedItem]] = {}
+        for one in prepared.deferred:
+            refused.setdefault((one.text, one.context), []).append(one.item)
+        again = now + self._config.message_retry
+        for (text, context), items in refused.items():
+            deferral.defer(queue, items, text=text, context=context, source=source, retry_at=again, now=now)
 
     def _suspect(self, items: Sequence[LeasedItem], now: datetime) -> None:
         """Count a crash against a batch in hand and give it back (QR-50)."""
         disk.unlink_all(Path(item.directory) / item.temp_name for item in items)
-        queues.release([item.pk for item in items])
+        leasing.release([item.pk for item in items])
         poison.note_crash(self._node, [item.message.pk for item in items], config=self._config, now=now)
         self._careful = True
 
     def _lost(self, items: Sequence[LeasedItem]) -> list[LeasedItem]:
         """Return the items whose content file is gone from the spool: somebody deleted it."""
-        spool_dir = self._config.spool_dir
-        return [item for item in items if not os.path.lexists(f"{spool_dir}/{item.message.spool_name}")]
+        return [item for item in items if _is_gone(self._config.spool_dir / item.message.spool_name)]
 
     def _fail_lost(self, queue: Queue, items: Sequence[LeasedItem], now: datetime) -> None:
         logger.critical("content of messages is lost", extra={"spool_names": [i.message.spool_name for i in items]})
         text = "554 5.3.0 Message content is lost"
-        queues.fail_items(
+        leasing.fail_items(
             items, text=text, source=_source(queue), context="ContentLost", connector=queue.connector_name, now=now
         )
 
@@ -201,7 +223,7 @@ class Delivery:
         if queue.delivery_type == DeliveryType.MAILBOX:
             owed = {r.pk: ReportDue.DELIVERED for item in items for r in item.recipients if "SUCCESS" in r.notify}
         events = [_delivered_event(queue, courier.connector_name(queue), item, note, now) for item in items]
-        queues.settle_delivered(queue, items, events, owed=owed, now=now)
+        leasing.settle_delivered(queue, items, events, owed=owed, now=now)
         if queue.last_error:
             event_log.clear_events(DROP_EVENTS, queue.connector_name, now=now)
 
@@ -246,11 +268,11 @@ class Delivery:
         temp = Path(row.directory) / row.temp_name
         if row.state == ItemState.STAGING:
             disk.unlink_all([temp])
-            queues.release([row.pk])
+            leasing.release([row.pk])
             return 1
         if not temp.parent.is_dir():
             return 0
-        items = queues.load([row.pk])
+        items = leasing.load([row.pk])
         note = ""
         if os.path.lexists(temp):
             if self._publish(items) is not None:
@@ -285,6 +307,17 @@ class Delivery:
                 )
             )
             disk.unlink_all(directory / name for name in names if _owner_of(name) not in known)
+
+
+def _is_gone(path: Path) -> bool:
+    """Tell whether nothing has this name; a place that cannot be looked at hides its files, it has not lost them."""
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _owner_of(name: str) -> str:

@@ -230,7 +230,7 @@ class Intake:
         elif too_big:
             result, refusal = refusals.too_big(result, claim.candidate.name)
         else:
-            refusal = refusals.looping(result, claim.candidate.name)
+            refusal = refusals.looping(result, claim.candidate.name, door.node)
         if refusal is not None and (rejection := refusals.untellable(result)) is not None:
             return rejection
         if refusal is not None and not door.may_notify(uid, result.envelope.mail_from):

@@ -19,12 +19,12 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
-from connectors import queue_filter, queue_properties, queue_rows
-from connectors.choices import DeliveryType, ItemState, JobScope, JobState, Outcome, QueueStatus, Verb
+from connectors import owner, queue_filter, queue_properties, queue_rows
+from connectors.choices import FREE, DeliveryType, ItemState, JobScope, JobState, Outcome, QueueStatus, Verb
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
-from connectors.transport import exports, operations, queue_operations, safety_net
+from connectors.transport import drain, exports, operations, queue_operations, safety_net
 from connectors.transport.operations import Copy, Done
 from connectors.transport.safety_net import Wanted
 from fcweb import bulk
@@ -61,7 +61,11 @@ def start(node: Node, order: Order, *, now: datetime) -> BulkJob:
     rows = queue_rows.listed(wanted, node=node, queue=queue_pk, last_item=last_item)
     if order.items:
         rows = rows.filter(pk__in=order.items)
+    if order.verb == Verb.DRAIN:
+        rows = drain.waiting(node)
     with transaction.atomic():
+        if order.verb == Verb.DRAIN:
+            drain.begin(node)
         job = BulkJob.objects.create(
             node=node,
             verb=order.verb,
@@ -124,6 +128,8 @@ def _check(node: Node, order: Order) -> None:
     if order.verb == Verb.REDIRECT and queue_operations.redirect_target(node, order.connector_name) is None:
         text = _("There is no enabled connector “%(name)s”.") % {"name": order.connector_name[:64]}
         raise FcwebError(text, code="CONNECTOR_NOT_FOUND", rule="QO-13")
+    if order.verb == Verb.DRAIN:
+        drain.check(node, to=order.connector_name, directory=order.directory)
     if order.verb in _EXPORTS:
         exports.check_directory(order.directory)
     if order.verb == Verb.RESUBMIT:
@@ -159,6 +165,8 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
     seen = BulkJob.objects.filter(pk=pk, state=JobState.RUNNING).select_related("node", "queue").first()
     if seen is None:
         return 0
+    if seen.verb == Verb.DRAIN:
+        return _drain(seen, config, now)
     failed = _export(seen, config) if seen.verb in _EXPORTS else {}
     with transaction.atomic():
         job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user").get(pk=pk)
@@ -178,6 +186,30 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
     return len(keys)
 
 
+def _drain(seen: BulkJob, config: TransportConfig, now: datetime) -> int:
+    """Work one batch of a drain: files, commit, names (QO-13 a); one that cannot be written ends it.
+
+    One process at a time: the hidden files of a batch are nobody else's.
+    """
+    with owner.exclusively(config.run_dir, "drain") as is_only:
+        if not is_only:
+            return 0
+        keys, failed = drain.prepare(seen, config)
+        if not keys and not drain.is_over(seen.node):
+            return 0
+        with transaction.atomic():
+            job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user").get(pk=seen.pk)
+            if job.state != JobState.RUNNING:
+                return 0
+            if keys:
+                done = drain.move(job, operations.lock(keys), failed, now=now)
+                _note(job, done, cursor=job.cursor + len(keys), now=now)
+            if failed or not keys:
+                _finish(job, now=now)
+        drain.publish(seen)
+        return len(keys)
+
+
 def _next(job: BulkJob) -> list[int]:
     if job.verb == Verb.DELIVER_AGAIN:
         return safety_net.keys_after(job, limit=_USUAL_BATCH)
@@ -194,7 +226,8 @@ def _next(job: BulkJob) -> list[int]:
 def _export(job: BulkJob, config: TransportConfig) -> dict[int, str]:
     """Write the files of the next batch, before its transaction; return what could not be written."""
     ready = QueueItem.objects.filter(pk__in=_next(job), state=ItemState.SUSPENDED).order_by("pk")
-    return exports.write(list(ready.values_list("pk", flat=True)), Path(job.directory), config)
+    merged = bool(job.items) and job.queue_id is None  # copies named by `*\\Integer` (QO-9)
+    return exports.write(list(ready.values_list("pk", flat=True)), Path(job.directory), config, merged=merged)
 
 
 def _exported(job: BulkJob, copies: Sequence[Copy], failed: dict[int, str], now: datetime) -> list[Done]:
@@ -250,7 +283,7 @@ def _finish(job: BulkJob, *, now: datetime) -> None:
 
 def _empty_to_ready(queue_pk: int) -> None:
     """A queue in Retry whose messages all went back to Submission is Ready (QU 1.4)."""
-    if not QueueItem.objects.filter(queue=queue_pk, state=ItemState.READY).exists():
+    if not any(QueueItem.objects.filter(queue=queue_pk, state=state).exists() for state in FREE):
         clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
         Queue.objects.filter(pk=queue_pk, status=QueueStatus.RETRY).update(status=QueueStatus.READY, **clear)
 
@@ -288,6 +321,9 @@ def operate_queue(
             state=JobState.DONE,
             finished_at=now,
         )
+        JobTarget.objects.create(
+            job=job, message=0, item=0, outcome=outcome, before=before, after=after, why=why, at=now
+        )  # the queue itself: no message has the number 0
         _audit(job, LogEntry.Action.CREATE, user, before=before, after=after, why=why)
     return job
 
@@ -301,10 +337,14 @@ def _audit(job: BulkJob, action: int, user: AbstractBaseUser | None, *, before: 
         "reason": job.reason,
         "queue": job.queue_name,
         "filter": job.filter_text,
+        "items": job.items,
+        "recipient": job.recipient,
         "connector": job.connector_name,
+        "directory": job.directory,
         "kept_message": job.kept_message,
         "kept_from": job.kept_from.isoformat() if job.kept_from else "",
         "kept_until": job.kept_until.isoformat() if job.kept_until else "",
+        "with_ndr": {Verb.REMOVE_NDR: True, Verb.REMOVE: False, Verb.EXPORT_REMOVE: False}.get(Verb(job.verb)),
         "last_item": job.last_item,
         "total": job.total,
         "changed": job.changed,

@@ -1,6 +1,6 @@
 """Limits of a sender: size and recipients, checked once a message by the categorizer (QL-4 to QL-6, QL-20, QL-22).
 
-Files are anonymous, so a mailbox limit never widens the organisation's: the most restrictive wins.
+Files are anonymous, so a mailbox limit never widens the organisation's: the most restrictive wins (QL-23).
 Leaves to neighbours: limits of recipients and connectors (`routing`), of files (`intake`).
 """
 

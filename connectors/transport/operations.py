@@ -15,7 +15,10 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 
 from connectors.choices import (
+    FREE,
     POISON_DOMAIN,
+    STILL,
+    WAITING,
     DeliveryType,
     ItemState,
     MessageState,
@@ -26,14 +29,12 @@ from connectors.choices import (
     Verb,
 )
 from connectors.models import BulkJob, Message, MessageRecipient, Node, Queue, QueueItem
-from connectors.transport import queue as queues
-from connectors.transport import queue_operations
+from connectors.transport import leasing, queue_operations
 from tracking import record
 
 REMOVED_TEXT = "550 5.7.1 QUEUE.Admin; message removed by an administrator"
 _SETTLED_A_PASS = 500
 _IN_TRANSFER = frozenset({ItemState.STAGING.value, ItemState.STAGED.value})
-_STILL = frozenset({ItemState.READY.value, ItemState.SUSPENDED.value})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +111,7 @@ def _suspend(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
     still: list[int] = []
     moving: list[int] = []
     for copy in copies:
-        if copy.state == ItemState.READY:
+        if copy.state in FREE:
             still.append(copy.pk)
             done.append(changed(copy, ItemState.SUSPENDED))
         elif copy.state in _IN_TRANSFER and not copy.pending:
@@ -118,7 +119,7 @@ def _suspend(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
             done.append(changed(copy, f"{copy.state}+{Pending.SUSPEND}"))
         else:
             done.append(unchanged(copy, "suspended" if copy.state == ItemState.SUSPENDED else _why(copy)))
-    QueueItem.objects.filter(pk__in=still).update(state=ItemState.SUSPENDED)
+    QueueItem.objects.filter(pk__in=still).update(state=ItemState.SUSPENDED, retry_at=None)
     QueueItem.objects.filter(pk__in=moving).update(pending=Pending.SUSPEND, pending_by=job.actor)
     return done
 
@@ -139,11 +140,7 @@ def _resume(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
             moving.append(copy.pk)
             done.append(changed(copy, copy.state))
         else:
-            done.append(
-                unchanged(
-                    copy, _why(copy) if copy.pending or copy.state not in _STILL | _IN_TRANSFER else "not_suspended"
-                )
-            )
+            done.append(unchanged(copy, _why(copy) if copy.pending or copy.state not in WAITING else "not_suspended"))
     QueueItem.objects.filter(pk__in=still).update(state=ItemState.READY, pending="", pending_by="")
     QueueItem.objects.filter(pk__in=moving).update(pending="", pending_by="")
     _leave_poison(poisoned, job, now)
@@ -175,10 +172,10 @@ def _leave_poison(copies: Sequence[Copy], job: BulkJob, now: datetime) -> None:
 
 
 def _resubmit(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
-    """Send ready copies back to Submission; suspended ones stay (MT-J, QO-7)."""
-    ready = [copy for copy in copies if copy.state == ItemState.READY and not copy.is_poison]
-    chosen = {copy.pk for copy in ready}
-    send_back(ready, source="ADMIN", server=job.node.name, now=now)
+    """Send free copies back to Submission; suspended ones stay (MT-J, QO-7)."""
+    free = [copy for copy in copies if copy.state in FREE and not copy.is_poison]
+    chosen = {copy.pk for copy in free}
+    send_back(free, source="ADMIN", server=job.node.name, now=now)
     return [
         changed(copy, MessageState.SUBMITTED)
         if copy.pk in chosen
@@ -187,11 +184,11 @@ def _resubmit(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]
     ]
 
 
-def send_back(ready: Sequence[Copy], *, source: str, server: str, now: datetime) -> None:
-    """Send ready copies back to Submission with their RESUBMIT events; in the caller's transaction."""
-    held = _recipients(ready)
-    _to_submission(ready)
-    tracked = _tracked({copy.message for copy in ready})
+def send_back(free: Sequence[Copy], *, source: str, server: str, now: datetime) -> None:
+    """Send free copies back to Submission with their RESUBMIT events; in the caller's transaction."""
+    held = _recipients(free)
+    _to_submission(free)
+    tracked = _tracked({copy.message for copy in free})
     record.save(
         [
             record.resubmit(
@@ -202,14 +199,14 @@ def send_back(ready: Sequence[Copy], *, source: str, server: str, now: datetime)
                 recipients=_shown(held.get(copy.pk, ())),
                 reference=str(copy.message),
             )
-            for copy in ready
+            for copy in free
         ]
     )
 
 
 def _to_submission(copies: Sequence[Copy]) -> None:
     keys = [copy.pk for copy in copies]
-    QueueItem.objects.filter(pk__in=keys).update(state=ItemState.REMOVED)
+    QueueItem.objects.filter(pk__in=keys).update(state=ItemState.REMOVED, retry_at=None)
     MessageRecipient.objects.filter(item__in=keys, state=RecipientState.QUEUED).update(
         state=RecipientState.SUBMITTED, item=None, final_address=""
     )
@@ -223,7 +220,7 @@ def _remove(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
     still: list[Copy] = []
     moving: list[int] = []
     for copy in copies:
-        if copy.state in _STILL:
+        if copy.state in STILL:
             still.append(copy)
         elif copy.state in _IN_TRANSFER and not job.recipient and copy.pending != wish:
             moving.append(copy.pk)
@@ -266,12 +263,13 @@ def remove_now(
         chosen.update(state=RecipientState.FAILED, settled_at=now, item=None, **fate)
     left = MessageRecipient.objects.filter(item=OuterRef("pk"), state=RecipientState.QUEUED)
     touched = QueueItem.objects.filter(pk__in=[copy.pk for copy in hit])
-    touched.filter(~Exists(left)).update(state=ItemState.REMOVED, pending="", pending_by="", leased_by="")
+    gone = {"state": ItemState.REMOVED, "pending": "", "pending_by": "", "leased_by": "", "retry_at": None}
+    touched.filter(~Exists(left)).update(**gone)
     touched.exclude(state=ItemState.REMOVED).update(is_whole=False)
     _record_removal(hit, held, custom=custom, ndr=ndr, server=server, now=now)
     messages = [copy.message for copy in hit]
     _route_what_left_poison(messages)
-    queues.close_messages(messages, now=now)
+    leasing.close_messages(messages, now=now)
     return {copy.pk for copy in hit}
 
 
@@ -342,15 +340,17 @@ def settle_pending(node: Node, *, now: datetime) -> int:
 
 
 def _redirect(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
-    """Move waiting copies to the queue of another connector; their state stays (QO-13 b)."""
+    """Move waiting copies to another connector's queue, which is asked at once; suspended ones stay so (QO-13 b)."""
     target = queue_operations.redirect_target(job.node, job.connector_name)
     names = dict(Queue.objects.filter(pk__in={copy.queue for copy in copies}).values_list("pk", "connector_name"))
     moved = [
-        copy for copy in copies if copy.state in _STILL and not copy.is_poison and target and copy.queue != target.pk
+        copy for copy in copies if copy.state in STILL and not copy.is_poison and target and copy.queue != target.pk
     ]
     chosen = {copy.pk for copy in moved}
     if target is not None and moved:
-        QueueItem.objects.filter(pk__in=chosen).update(queue=target, deferred_reason="")
+        rows = QueueItem.objects.filter(pk__in=chosen)
+        rows.filter(state=ItemState.DEFERRED).update(state=ItemState.READY, retry_at=None)
+        rows.update(queue=target, deferred_reason="", attempts=0, last_error="")
         held = _recipients(moved)
         tracked = _tracked({copy.message for copy in moved})
         where = {"server": job.node.name, "connector": target.connector_name, "custom": f"S:fc.actor={job.actor}"}
@@ -379,7 +379,7 @@ def _why(copy: Copy) -> str:
         return "poison_queue" if copy.is_poison else f"pending_{copy.pending}"
     if copy.state in _IN_TRANSFER:
         return "in_transfer"
-    return "gone" if copy.state not in _STILL else "not_possible"
+    return "gone" if copy.state not in STILL else "not_possible"
 
 
 def _recipients(copies: Sequence[Copy]) -> dict[int, list[str]]:

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import F
 
 from connectors import choices, event_log
-from connectors.choices import ItemState, MessageState, RecipientState
+from connectors.choices import STILL, ItemState, MessageState, RecipientState
 from connectors.conf import TransportConfig
 from connectors.event_log import Event
 from connectors.models import Message, MessageRecipient, Node, Queue, QueueItem
@@ -36,8 +36,8 @@ def note_crash(node: Node, messages: Sequence[int], *, config: TransportConfig, 
 def _quarantine(node: Node, messages: Sequence[int], *, now: datetime) -> None:
     """Move what waits of these messages into Poison, permanently suspended; in the caller's transaction."""
     queue = queue_operations.special_queue(node, choices.POISON_DOMAIN)
-    waiting = QueueItem.objects.filter(message__in=messages, state__in=[ItemState.READY, ItemState.SUSPENDED])
-    waiting.update(queue=queue, state=ItemState.SUSPENDED, pending="", pending_by="")
+    waiting = QueueItem.objects.filter(message__in=messages, state__in=STILL)
+    waiting.update(queue=queue, state=ItemState.SUSPENDED, retry_at=None, pending="", pending_by="")
     for message in Message.objects.filter(pk__in=messages).order_by("pk"):
         unrouted = MessageRecipient.objects.filter(message=message, state=RecipientState.SUBMITTED)
         if unrouted.exists():

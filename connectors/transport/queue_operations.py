@@ -1,14 +1,16 @@
 """Queue operations: a queue as a whole is suspended, resumed or tried again; queues that exist before any mail (QO 3.1, QA-6).
 
-Promises: each change is one compare-and-set on the queue's status; a delivery in progress finishes.
+Promises: each change is one compare-and-set on the queue's status; a delivery in progress finishes. A retry by hand
+keeps the queue's place on the ladder (QR-27).
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, Outcome, QueueStatus, Verb
-from connectors.models import ForeignConnector, Node, Queue, QueueItem
+from connectors.choices import FREE, POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, Outcome, QueueStatus, Verb
+from connectors.models import ConfigGeneration, ForeignConnector, Node, Queue, QueueItem
+from connectors.transport import deferral
 from connectors.transport import queue as queues
 
 
@@ -55,10 +57,11 @@ def submission_is_suspended(node: Node) -> bool:
 def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, str, str, str]:
     """Suspend, resume or retry a queue; return outcome, status before and after, and why nothing changed.
 
-    Rules: QO 3.1, QO-6, QU 1.4. Each is one compare-and-set; a delivery in progress finishes.
+    Rules: QO 3.1, QO-6, QU 1.4. In the caller's transaction; a delivery in progress finishes. Retry concerns the
+    messages that wait by themselves too, so a queue that holds some need not be in Retry.
     """
     rows = Queue.objects.filter(pk=queue.pk)
-    before = rows.values_list("status", flat=True).get()
+    before = rows.select_for_update().values_list("status", flat=True).get()
     if queue.delivery_type == DeliveryType.UNDEFINED and queue.next_hop_domain == POISON_DOMAIN:
         return Outcome.UNCHANGED, before, before, "poison_queue"
     if verb == Verb.SUSPEND:
@@ -70,18 +73,29 @@ def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, s
     elif verb == Verb.RESUME:
         after = implied_status(queue.pk, now=now)
         count = rows.filter(status=QueueStatus.SUSPENDED).update(status=after)
+        if count and queue.delivery_type == DeliveryType.UNREACHABLE:
+            ConfigGeneration.bump()  # changes made meanwhile passed it by: what waits is routed again now (RT-50)
         why = "not_suspended"
     else:
-        after, why = QueueStatus.CONNECTING.value, "not_in_retry"
-        count = rows.filter(status=QueueStatus.RETRY).update(status=QueueStatus.CONNECTING, next_retry_at=now)
+        after, why = before, "not_in_retry"
+        count = 0 if before == QueueStatus.SUSPENDED else deferral.wake_queue(queue.pk)
+        if before == QueueStatus.RETRY or (count and before == QueueStatus.READY):
+            after = QueueStatus.CONNECTING.value
+            count += rows.update(status=after, next_retry_at=now)
     return (Outcome.CHANGED, before, after, "") if count else (Outcome.UNCHANGED, before, before, why)
 
 
+def connecting(queue: Queue) -> None:
+    """A queue in Retry whose time has come opens its next hop (QU 1.4); the attempt itself decides what follows."""
+    Queue.objects.filter(pk=queue.pk, status=QueueStatus.RETRY).update(status=QueueStatus.CONNECTING)
+
+
 def implied_status(queue_pk: int, *, now: datetime) -> str:
-    """Return the status a queue has by its content (QU 1.4, last row)."""
+    """Return the status a queue has by its content (QU 1.4, last row); without a next hop it is Ready."""
     queue = Queue.objects.get(pk=queue_pk)
-    if not QueueItem.objects.filter(queue=queue_pk, state=ItemState.READY).exists():
+    if queue.delivery_type in {DeliveryType.UNREACHABLE, DeliveryType.UNDEFINED}:
         return QueueStatus.READY.value
-    if queue.next_retry_at is not None and queue.next_retry_at > now:
+    ready, deferred = (QueueItem.objects.filter(queue=queue_pk, state=state).exists() for state in FREE)
+    if (ready or deferred) and queue.next_retry_at is not None and queue.next_retry_at > now:
         return QueueStatus.RETRY.value
-    return QueueStatus.CONNECTING.value
+    return QueueStatus.CONNECTING.value if ready else QueueStatus.READY.value

@@ -1,4 +1,4 @@
-"""Rate: how many files may be claimed now (PU-2, PU-3).
+"""Rate: how many files may be claimed now (PU-2, PU-3, QR-17).
 
 The claims themselves are the count, so cron runs, restarts and several processes share one budget.
 """

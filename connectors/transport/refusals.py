@@ -1,4 +1,4 @@
-"""Refusals: files that are read well enough to be returned to their sender (PU-40 to PU-45, MT-D)."""
+"""Refusals: files that are read well enough to be returned to their sender (PU-40 to PU-45, DSN-60, MT-D)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from connectors.mail import loops
 from connectors.mail.envelope import Envelope
 from connectors.mail.header import Field, HeaderError, crlf, split
 from connectors.mail.verdict import Draft, Fate, Rejection
+from connectors.models import Node
 from connectors.transport.submission import Refusal
 
 # Of a message over the size limit only this much is read: enough for its header.
@@ -31,9 +32,10 @@ def too_big(draft: Draft, file_name: str) -> tuple[Draft, Refusal]:
     return head, Refusal(text=_TEXTS["MESSAGE_TOO_BIG"], context=file_name)
 
 
-def looping(draft: Draft, file_name: str) -> Refusal | None:
-    """Return the refusal of a message that passed too many systems, or None (QL-12)."""
-    if loops.hops(draft.header_fields) <= loops.MAX_HOPS:
+def looping(draft: Draft, file_name: str, node: Node) -> Refusal | None:
+    """Return the refusal of a message that passed too many systems, or this one too often, or None (QL-12)."""
+    passed, here = loops.hops(draft.header_fields, host=node.fqdn)
+    if passed <= node.max_hops and (here <= node.max_local_hops or not node.max_local_hops):
         return None
     return Refusal(text=_TEXTS["LOOP"], context=file_name)
 

@@ -1,4 +1,4 @@
-"""Replay: messages that bring their envelope in X-headers: exports, answers of gateways (RP-1 to RP-25, FC-24)."""
+"""Replay: messages that bring their envelope in X-headers: exports, answers of gateways (RP-1 to RP-25, FC-24, QL-3)."""
 
 from __future__ import annotations
 

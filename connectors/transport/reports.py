@@ -1,4 +1,4 @@
-"""Reports: owed notices are written and failures settled (DSN-1 to DSN-9, MT-D, MT-G).
+"""Reports: owed notices are written and failures settled (DSN-1 to DSN-9, DSN-70, MT-D, MT-G).
 
 Promises: notice, DSN event, FAIL event and the recipients' final state are one commit, DSN before the FAIL
 that names it; a debt is paid once. Leaves to neighbours: words (`notices`), bytes (`mail.dsn`), the way
@@ -14,7 +14,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from connectors import notices, spool, submitters
+from connectors import notices, remote_domains, spool, submitters
 from connectors.choices import RecipientState, ReportDue, SourceKind
 from connectors.conf import TransportConfig
 from connectors.mail import dsn, loops
@@ -23,8 +23,9 @@ from connectors.mail.envelope import Envelope, Recipient
 from connectors.mail.header import Field, HeaderError, split
 from connectors.models import Message, MessageRecipient, Node, NoticeSettings, ProxyAddress, proxy_key
 from connectors.notices import Fate, Manner, Original
+from connectors.remote_domains import Switches
 from connectors.submitters import Submitters
-from connectors.transport import delays, queue, submission
+from connectors.transport import delays, leasing, submission
 from connectors.transport.submission import Spooled, Submission
 from fcweb import bulk
 from tracking import record
@@ -68,6 +69,7 @@ class _Office:
     known: Submitters
     settings: NoticeSettings
     manners: Mapping[str, Manner]
+    remote: Mapping[str, Switches]  # by domain outside (DSN-13)
     texts: Mapping[tuple[str, str, str], str]
     languages: Mapping[str, str]  # by proxy key of the sender
     now: datetime
@@ -126,6 +128,7 @@ def _open_office(
         known=known,
         settings=settings,
         manners=notices.manners(settings, host=node.fqdn, domain=known.table.default_domain, config=config),
+        remote=remote_domains.load(),
         texts=notices.custom_texts(),
         languages=dict(rows.values_list("key", "recipient__language")),
         now=now,
@@ -162,7 +165,7 @@ def _wants(recipient: MessageRecipient, action: ReportDue) -> bool:
 def _notices(debt: _Debt, office: _Office) -> list[Submission]:
     """Write the notice about one message, and its copy for the monitoring mailbox (DSN-14)."""
     message = debt.message
-    manner = office.manners[notices.audience_of(message.mail_from, office.known.table)]
+    manner = notices.manner_for(message.mail_from, office.manners, office.known.table, office.remote)
     told = _told(debt, manner)
     if not told or not _allowed(debt, office.known):
         return []
@@ -223,8 +226,8 @@ def _header_of(message: Message, config: TransportConfig) -> tuple[bytes, Sequen
     """Return the header of a message as bytes and fields; all that was read when it cannot be split."""
     try:
         raw = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + _HEAD_BYTES)
-    except FileNotFoundError:
-        return b"", ()  # somebody deleted the content: the sender is told all the same
+    except OSError:
+        return b"", ()  # somebody deleted the content, or it cannot be read: the sender is told all the same
     data = raw[message.content_offset :]
     try:
         header = split(data)
@@ -240,7 +243,7 @@ def _returned(debt: _Debt, manner: Manner, config: TransportConfig) -> bytes | N
         return None
     try:
         return (config.spool_dir / message.spool_name).read_bytes()[message.content_offset :]
-    except FileNotFoundError:
+    except OSError:
         return None
 
 
@@ -259,14 +262,15 @@ def _original(message: Message, header: bytes, content: bytes | None) -> Origina
 
 
 def _fate(recipient: MessageRecipient) -> Fate:
-    waited_in = recipient.item.queue if recipient.item is not None else None
+    item = recipient.item
+    waited_in = item.queue if item is not None else None
     return Fate(
         address=recipient.address,
         orcpt=recipient.orcpt,
         reply=recipient.status_text,
         from_drop=recipient.fail_source == "GATEWAY",
         last_attempt_at=waited_in.last_retry_at if waited_in else None,
-        last_error=waited_in.last_error if waited_in else "",
+        last_error=(waited_in.last_error or item.last_error) if item is not None and waited_in is not None else "",
     )
 
 
@@ -295,7 +299,7 @@ def _settle(debts: Sequence[_Debt], node: Node, config: TransportConfig, now: da
     bulk.update(MessageRecipient, ["report_due"], [("", r.pk) for debt in debts for r in debt.recipients])
     final = [r.pk for debt in debts if debt.action == ReportDue.FAILED for r in debt.recipients]
     bulk.update(MessageRecipient, ["state", "settled_at"], [(RecipientState.FAILED.value, now, pk) for pk in final])
-    queue.close_messages([debt.message.pk for debt in debts], now=now)
+    leasing.close_messages([debt.message.pk for debt in debts], now=now)
 
 
 def _fail_events(debt: _Debt, node: Node, now: datetime) -> list[record.NewEvent]:

@@ -15,18 +15,21 @@ from types import ModuleType
 
 from django.db import DatabaseError
 
-from connectors import drop_directory, event_log, owner, routing_table, watched
+from connectors import drop_directory, owner, routing_table, watched
+from connectors.choices import SUBMISSION_DOMAIN
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.event_log import Conditions, Event
 from connectors.models import ForeignConnector, Node, config_of
 from connectors.transport import (
     bad_file_edit,
+    bad_file_split,
     badmail,
     bell,
     categorizer,
     claims,
     jobs,
+    ledger,
     pickup,
     poison,
     pressure,
@@ -39,7 +42,7 @@ from connectors.transport.boot import Boot
 from connectors.transport.collection import Collection
 from connectors.transport.delivery import Delivery
 from connectors.transport.intake import Door, Intake
-from connectors.transport.pressure import Level
+from connectors.transport.pressure import Monitor
 from connectors.transport.runner import Stage
 from connectors.transport.sweep import Sweep
 from connectors.transport.upkeep import Upkeep
@@ -52,7 +55,6 @@ HALVES = {"intake": STAGES[:2], "delivery": STAGES[2:]}
 _RECOVER_EVERY = timedelta(seconds=30)
 _EDITS_EVERY = timedelta(minutes=10)  # it reads the audit trail of a day
 _RELOAD_EVERY = timedelta(seconds=5)
-_PRESSURE_EVERY = timedelta(seconds=2)  # QR-53
 
 
 class Service:
@@ -60,6 +62,7 @@ class Service:
 
     def __init__(self, *, config: TransportConfig, token: str, watcher: Watcher | None = None) -> None:
         self.node = routing_table.local_node()
+        queue_operations.special_queue(self.node, SUBMISSION_DOMAIN)  # listed whether anything waits or not (QU-1)
         self._base = config  # as the environment says; the stored settings are put into it
         self._config = config = config_of(self.node, config)
         self._token = token
@@ -69,8 +72,7 @@ class Service:
         self._settings: dict[str, object] | None = None
         self._delivery = Delivery(self.node, config=config, token=token)
         self._reload_at: datetime | None = None
-        self._pressure_at: datetime | None = None
-        self._pressed = False
+        self._monitor = Monitor(self.node, config=config)
         self._recovered_at: datetime | None = None
         self._edits_at: datetime | None = None
         self._queue_upkeep = Upkeep(self.node, config=config)
@@ -93,6 +95,8 @@ class Service:
             "upkeep": Stage(name="upkeep", run=self._upkeep, every=upkeep.INTERVAL),
         }
         chosen = [every[name] for name in STAGES if name in wanted]
+        if wanted & set(HALVES["intake"]):
+            chosen.append(Stage(name="pressure", run=self._watch_pressure, every=pressure.POLL))
         self._delivers = "deliver" in wanted
         if self._watcher is not None and self._delivers:
             self._watcher.watch_bell(bell.folder(self._config.run_dir))
@@ -105,6 +109,7 @@ class Service:
                     patience=timedelta(seconds=30),
                 )
             )
+            chosen.append(Stage(name="ledger", run=self._check_ledger, every=ledger.INTERVAL, patience=ledger.INTERVAL))
         return [Stage(name="recover", run=self._recover, every=_RECOVER_EVERY), *chosen]
 
     def _pickup(self, now: datetime) -> int:
@@ -116,6 +121,9 @@ class Service:
     def _run_sweep(self, now: datetime) -> int:
         self._reload(now)
         return self._sweep.run_once(now)
+
+    def _check_ledger(self, now: datetime) -> int:
+        return ledger.run_once(self.node, now=now)
 
     def _upkeep(self, now: datetime) -> int:
         self._reload(now)
@@ -163,10 +171,12 @@ class Service:
 
     def _next_due(self, name: str) -> datetime | None:
         intake = self._intakes.get(name)
-        return intake.next_due() if intake is not None and not self._pressed else None
+        if self._monitor.is_pressed:
+            return self._monitor.next_due(name)
+        return intake.next_due() if intake is not None else None
 
     def _take(self, name: str, stage: ModuleType, now: datetime) -> int:
-        """Take one batch of a watched directory, unless it is off, unsafe or under back pressure (PU-10)."""
+        """Take one batch of a watched directory, unless it is off, unsafe or under back pressure (PU-10, QR-56)."""
         self._reload(now)
         if not self._is_usable(name, now):
             self._intakes.pop(name, None)
@@ -180,10 +190,11 @@ class Service:
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
             if self._watcher is not None:
                 self._watcher.watch_intake(door.directory, intake.closed)
-        if self._under_pressure(now):
+        if self.node.is_draining or not self._monitor.may_take(name, now):
             return 0
         taken = intake.run_once(now)
         if taken:
+            self._monitor.took(name, now)
             bell.ring(self._config.run_dir)
         return taken
 
@@ -245,18 +256,10 @@ class Service:
         if self._watcher is not None and self._delivers:
             self._watcher.watch_drops(_drop_directories(fresh))
 
-    def _under_pressure(self, now: datetime) -> bool:
-        if self._pressure_at is None or now >= self._pressure_at:
-            self._pressure_at = now + _PRESSURE_EVERY
-            measured = pressure.measure(self.node, self._config.data_dir)
-            pressed = measured.level is not Level.NORMAL
-            if pressed and not self._pressed:
-                detail = f"{measured.resource} {measured.value} {measured.level}"
-                event_log.raise_event(Event.PRESSURE, self.node.name, detail, now=now)
-            elif self._pressed and not pressed:
-                event_log.clear_events((Event.PRESSURE,), self.node.name, now=now)
-            self._pressed = pressed
-        return self._pressed
+    def _watch_pressure(self, now: datetime) -> int:
+        """Measure also while there is nothing to take (QR-53)."""
+        self._monitor.poll(now)
+        return 0
 
     def _recover(self, now: datetime) -> int:
         """Settle what other processes left when they ended."""
@@ -266,6 +269,7 @@ class Service:
         for intake in self._intakes.values():
             door = intake.door
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
+        bad_file_split.finish(self.node, now=now)
         badmail.forget_moved(self.node, now=now)
         if self._edits_at is None or now >= self._edits_at:
             self._edits_at = now + _EDITS_EVERY

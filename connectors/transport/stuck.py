@@ -1,4 +1,4 @@
-"""Stuck files: dropped files that poll after poll cannot be opened, and who holds them (PU-7, UP-8).
+"""Stuck files: dropped files that poll after poll cannot be opened, and who holds them (PU-7, UP-8, DSN-62).
 
 A stuck file is left as it is and tried again for ever; this remembers for how long, so that somebody is told.
 """

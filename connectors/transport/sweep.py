@@ -1,6 +1,7 @@
 """Sweep: deletes what is finished: discarded input files, content past the Safety Net, old claims, events, orphans.
 
-Promises: bounded work a call, by batches and never a message at a time; nothing a queue still needs is touched.
+Promises: bounded work a call, by batches and never a message at a time; nothing a queue still needs is touched: content
+stands in folders of an hour, and a folder goes when it is empty, never with an unfinished message in it (QU-11).
 Leaves to neighbours: when there is time for it (runner). Crash: files go before their rows, so a row may outlive
 its file by one call and is taken up again.
 """
@@ -102,8 +103,8 @@ class Sweep:
             return 0
         swept = 0
         for folder, hour in spool.hour_folders(self._config.spool_dir):
-            if hour + timedelta(hours=1) > now - self._config.safety_net:
-                continue
+            if hour + _EVERY_HOUR > now - max(self._config.safety_net, _EVERY_HOUR):
+                continue  # with no Safety Net too: content of a batch whose rows are not committed yet
             paths = [f"{self._config.spool_dir}/{name}" for name in orphans.in_folder(folder)]
             swept += disk.unlink_all(path for path in paths if os.stat(path).st_mtime >= first.timestamp())
             try:

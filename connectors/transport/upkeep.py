@@ -1,7 +1,7 @@
 """Upkeep: what time alone does to queues: samples for rates, idle resubmission, expiry in Submission, idle removal.
 
 Every function is bounded and safe to call again; `run_once` is called every five seconds (QU-13).
-Rules: RT-31, RT-51, QR-11, QR-14, QR-28 to QR-30.
+Rules: RT-31, RT-51, QR-11, QR-14, QR-28 to QR-30, QR-47.
 """
 
 from __future__ import annotations
@@ -12,14 +12,25 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models import Count, Exists, OuterRef, Q
 
-from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatus, RecipientState, ReportDue
+from connectors.choices import (
+    STILL,
+    SUBMISSION_DOMAIN,
+    DeliveryType,
+    ItemState,
+    MessageState,
+    QueueStatus,
+    RecipientState,
+    ReportDue,
+)
 from connectors.conf import TransportConfig
 from connectors.models import IN_TRANSFER, Message, MessageRecipient, Node, Queue, QueueItem, QueueSample
 from connectors.transport import operations, poison
+from connectors.transport import queue as queues
 
 INTERVAL = timedelta(seconds=5)
 SAMPLES = 12  # rates are averages over the last 60 s
 _BATCH = 500
+NO_CONNECTOR = "A matching connector cannot be found to route the external recipient"  # as routing says it
 _EXPIRED = "550 4.4.7 QUEUE.Expired; message expired"
 
 
@@ -31,6 +42,8 @@ class Upkeep:
         self._config = config
         self._sampled_at: datetime | None = None
         self._last_item = 0
+        self._last_message: int | None = None
+        self._unrouted = 0  # messages in Submission at the last sample
         self._is_busy = False  # a batch was full: the next one need not wait
         self._resubmitted: set[tuple[int, datetime]] = set()  # idle resubmissions that are complete
 
@@ -49,6 +62,7 @@ class Upkeep:
         if is_due:
             self._sample(now)
             settle_empty(self._node)
+            explain_unreachable(self._node)
             remove_idle(self._node, config=self._config, now=now)
             poison.clear_alarm(self._node, now=now)
         return moved
@@ -77,6 +91,7 @@ class Upkeep:
         newest = QueueItem.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
         since, self._sampled_at = self._sampled_at, now
         before, self._last_item = self._last_item, newest
+        submission = self._submission()
         if since is None or now - since > INTERVAL * SAMPLES:
             return  # the first sample only marks where counting starts
         incoming = Counter(_counts(QueueItem.objects.filter(pk__gt=before, pk__lte=newest)))
@@ -84,6 +99,8 @@ class Upkeep:
         for queue in Queue.objects.filter(node=self._node, last_success_at__gt=since).values_list("pk", flat=True):
             left = QueueItem.objects.filter(queue=queue, state=ItemState.DELIVERED, delivered_at__gt=since)
             outgoing[queue] = left.filter(delivered_at__lte=now).count()
+        incoming.update({pk: came for pk, came, _left in submission})
+        outgoing.update({pk: left for pk, _came, left in submission})
         known = set(Queue.objects.filter(node=self._node).values_list("pk", flat=True))
         QueueSample.objects.bulk_create(
             QueueSample(queue_id=queue, at=now, incoming=incoming[queue], outgoing=outgoing[queue])
@@ -91,17 +108,29 @@ class Upkeep:
             if incoming[queue] or outgoing[queue]
         )
 
+    def _submission(self) -> list[tuple[int, int, int]]:
+        """Return the Submission queue with what was accepted and what was routed since the last sample (QU-13)."""
+        newest = Message.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        came = 0
+        if self._last_message is not None:
+            came = Message.objects.filter(node=self._node, pk__gt=self._last_message, pk__lte=newest).count()
+        unrouted = Message.objects.filter(node=self._node, state=MessageState.SUBMITTED).count()
+        left = max(0, self._unrouted + came - unrouted)
+        self._last_message, self._unrouted = newest, unrouted
+        queue = Queue.objects.filter(
+            node=self._node, delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN
+        )
+        return [(pk, came, left) for pk in queue.values_list("pk", flat=True)]
+
 
 def _counts(rows: object) -> dict[int, int]:
     return dict(rows.order_by().values_list("queue").annotate(n=Count("pk")))  # type: ignore[attr-defined]
 
 
 def send_back_older(queue_pk: int, since: datetime, *, server: str, now: datetime) -> int:
-    """Send up to a few hundred ready copies that entered the queue before `since` to Submission; return how many."""
-    old = QueueItem.objects.filter(queue=queue_pk, state=ItemState.READY, entered_at__lt=since)
+    """Send up to a few hundred free copies that entered the queue before `since` to Submission; return how many."""
     with transaction.atomic():
-        keys = list(old.order_by("pk").values_list("pk", flat=True)[:_BATCH])
-        copies = [copy for copy in operations.lock(keys) if copy.state == ItemState.READY]
+        copies = operations.lock(queues.free_keys(queue_pk, limit=_BATCH, before=since))
         operations.send_back(copies, source="QUEUE", server=server, now=now)
     return len(copies)
 
@@ -129,14 +158,26 @@ def _holding(state: str) -> Exists:
 
 
 def settle_empty(node: Node) -> None:
-    """A queue in Retry or Connecting that holds nothing any more is Ready (QU 1.4)."""
+    """A queue in Retry or Connecting that holds nothing any more is Ready (QU 1.4).
+
+    So is one in Active with nothing to transfer: the process ended before it said so.
+    """
     clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None, "resubmitted_at": None}
     empty = Queue.objects.filter(node=node, status__in=[QueueStatus.RETRY, QueueStatus.CONNECTING])
-    empty = empty.filter(~_holding(ItemState.READY), ~_holding(ItemState.SUSPENDED))
+    empty = empty.filter(*(~_holding(state) for state in STILL))
     moving = QueueItem.objects.filter(IN_TRANSFER).values("queue")
     submitted = Message.objects.filter(node=node, state=MessageState.SUBMITTED)
     if empty.exists() and not submitted.exists():  # what was sent back may be routed into it again
         empty.exclude(pk__in=moving).update(status=QueueStatus.READY, **clear)
+    left = Queue.objects.filter(node=node, status=QueueStatus.ACTIVE).filter(~_holding(ItemState.READY))
+    if left.exists():
+        left.exclude(pk__in=moving).update(status=QueueStatus.READY, **clear)
+
+
+def explain_unreachable(node: Node) -> None:
+    """Give the Unreachable queue its LastError while it holds mail (QR-47)."""
+    silent = Queue.objects.filter(node=node, delivery_type=DeliveryType.UNREACHABLE, last_error="")
+    silent.filter(_holding(ItemState.READY)).update(last_error=NO_CONNECTOR)
 
 
 def remove_idle(node: Node, *, config: TransportConfig, now: datetime) -> int:
@@ -148,7 +189,7 @@ def remove_idle(node: Node, *, config: TransportConfig, now: datetime) -> int:
     limit = now - config.queue_max_idle
     idle = idle.filter(Q(last_success_at=None) | Q(last_success_at__lte=limit))
     idle = idle.filter(Q(last_retry_at=None) | Q(last_retry_at__lte=limit), last_success_at__isnull=False)
-    for state in (ItemState.READY, ItemState.SUSPENDED, ItemState.DELIVERED):
+    for state in (*STILL, ItemState.DELIVERED):
         idle = idle.filter(~_holding(state))
     queue = idle.order_by("pk").first()
     if queue is None or QueueItem.objects.filter(IN_TRANSFER, queue=queue).exists():

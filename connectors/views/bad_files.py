@@ -16,10 +16,10 @@ from connectors.choices import FileState
 from connectors.errors import FcwebError
 from connectors.models import SourceFile
 from connectors.reads import bad_files as reads
-from connectors.transport import badmail
+from connectors.transport import bad_file_split, badmail
 from connectors.views.guards import key_of, may
 
-_SHOWN_STATES = (FileState.BAD, FileState.RESUBMITTED)
+_SHOWN_STATES = (FileState.BAD, FileState.SPLITTING, FileState.RESUBMITTED)
 
 
 @require_safe
@@ -61,7 +61,7 @@ def resubmit(request: HttpRequest, pk: int) -> HttpResponse:
 @may("connectors.change_sourcefile")
 def split(request: HttpRequest, pk: int) -> HttpResponse:
     """Cut a file of glued exports into its messages and hand each in (RP-25)."""
-    return _hand_in(request, pk, badmail.split)
+    return _hand_in(request, pk, bad_file_split.split)
 
 
 def _hand_in(request: HttpRequest, pk: int, action: Callable[..., str | list[str]]) -> HttpResponse:

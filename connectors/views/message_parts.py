@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import urlencode
+
 from auditlog.models import LogEntry
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from connectors.conf import transport_config
@@ -27,6 +30,7 @@ def delivery(request: HttpRequest, tracked: int) -> HttpResponse:
         "tracked": tracked,
         "message": message,
         "waiting": reads.waiting(message) if message and user.has_perm("connectors.view_queue") else [],
+        "everywhere_url": _everywhere(message) if message else "",
         "routes": routes,
         "more": more,
         "is_kept": message is not None and user.has_perm("connectors.change_queue") and safety_net.is_kept(message.pk),
@@ -47,13 +51,25 @@ def content(request: HttpRequest, tracked: int) -> HttpResponse:
     if message is None:
         raise Http404
     is_here = reads.is_here(message)
-    shown = reads.read_content(message, transport_config()) if is_here else None
+    try:
+        shown = reads.read_content(message, transport_config()) if is_here else None
+    except OSError as error:
+        shown, problem = None, error.strerror or str(error)
+    else:
+        problem = ""
     if shown is not None:
         _audit(message)
-    context = {"tracked": tracked, "message": message, "content": shown, "is_here": is_here}
+    context = {"tracked": tracked, "message": message, "content": shown, "is_here": is_here, "problem": problem}
     part = "connectors/_message_content.html"
     template = part if wants_partial(request) else "connectors/message_part.html"
     return render(request, template, context | {"part": part})
+
+
+def _everywhere(message: Message) -> str:
+    """Return the address of all waiting copies of a message, where it can be stopped or removed as a whole (QX-1)."""
+    quoted = message.message_id.replace("'", "''")
+    query = urlencode({"f": f"InternetMessageId -eq '{quoted}'"})
+    return f"{reverse('queue-messages')}?{query}"
 
 
 def _audit(message: Message) -> None:

@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from connectors import choices, operation_words, queue_filter, queue_properties, queue_rows, routing_table
-from connectors.choices import WAITING, Outcome, Verb
+from connectors.choices import WAITING, JobScope, Outcome, Verb
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Queue, QueueItem
@@ -58,7 +58,8 @@ def _operate(request: HttpRequest, queue: Queue) -> HttpResponse:
     if job.changed:
         messages.success(request, operation_words.queue_done(verb, name))
     else:
-        messages.warning(request, _("%(name)s: nothing was changed; its state is another one now.") % {"name": name})
+        why = operation_words.why(JobTarget.objects.get(job=job).why)
+        messages.warning(request, _("%(name)s: nothing was changed: %(why)s.") % {"name": name, "why": why})
     is_list = request.POST.get("back") == "queues"
     return redirect("queues") if is_list else redirect("queue", pk=queue.pk)
 
@@ -66,12 +67,25 @@ def _operate(request: HttpRequest, queue: Queue) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @may("connectors.change_queue")
 def confirm(request: HttpRequest, pk: int) -> HttpResponse:
+    """Ask before an operation on messages of one queue (QO-3)."""
+    return _confirm(request, get_object_or_404(Queue.objects.select_related("node"), pk=pk))
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@may("connectors.change_queue")
+@needs_setup
+def confirm_everywhere(request: HttpRequest) -> HttpResponse:
+    """Ask before an operation on messages in whatever queue (QX-1)."""
+    return _confirm(request, None)
+
+
+def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
     """Show count, sample and consequence of an operation and ask for a reason; then start it as a job (QO-3)."""
-    queue = get_object_or_404(Queue.objects.select_related("node"), pk=pk)
     asked = request.POST if request.method == "POST" else request.GET
     verb = asked.get("verb", "")
     if verb not in OFFERED:
         raise Http404
+    back = reverse("queue", args=[queue.pk]) if queue else reverse("queue-messages")
     items = tuple(int(text) for text in asked.getlist("item") if text.isascii() and text.isdigit() and len(text) < 19)
     values: dict[str, Any] = {"verb": verb, "f": asked.get("f", ""), "recipient": asked.get("recipient", "")}
     values["last_item"] = asked.get("last_item") or queue_rows.newest_item()
@@ -83,14 +97,16 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
         wanted = queue_filter.parse(values["f"], queue_properties.MESSAGE)
     except FcwebError as error:
         messages.error(request, str(error))
-        return redirect("queue", pk=pk)
-    rows = queue_rows.listed(wanted, queue=pk, last_item=int(values["last_item"]))
+        return redirect(back)
+    node = queue.node if queue else routing_table.local_node()
+    rows = queue_rows.listed(wanted, node=node, queue=queue.pk if queue else None, last_item=int(values["last_item"]))
     if asked.getlist("item"):
         rows = rows.filter(pk__in=items)
     count = queue_rows.count(rows)
     first = queue_rows.keys_after(rows, 0, limit=_SAMPLE)
     sample = queue_rows.with_facts(QueueItem.objects.filter(pk__in=first)).order_by("pk")
-    context = {"queue": queue, "name": reads.queue_name(queue), "form": form, "verb": verb, "items": items}
+    name = reads.queue_name(queue) if queue else _("All queues")
+    context = {"back": back, "name": name, "form": form, "verb": verb, "items": items}
     context |= {"count": count, "sample": sample, "f": values["f"], "sample_size": _SAMPLE}
     context["title"] = operation_words.title(verb, count)
     context["consequence"] = operation_words.consequence(verb)
@@ -99,7 +115,7 @@ def confirm(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "connectors/operation_confirm.html", context)
 
 
-def _start(request: HttpRequest, queue: Queue, data: dict[str, Any], items: tuple[int, ...]) -> BulkJob:
+def _start(request: HttpRequest, queue: Queue | None, data: dict[str, Any], items: tuple[int, ...]) -> BulkJob:
     """Write the job; a small one is worked at once, a large one by the transport."""
     user, config, now = _user(request), transport_config(), timezone.now()
     directory = ""
@@ -120,7 +136,7 @@ def _start(request: HttpRequest, queue: Queue, data: dict[str, Any], items: tupl
         connector_name=data["connector"].name if data.get("connector") else "",
         directory=directory,
     )
-    job = jobs.start(queue.node, order, now=now)
+    job = jobs.start(queue.node if queue else routing_table.local_node(), order, now=now)
     return jobs.run_to_end(job, config=config, now=now) if job.total <= _AT_ONCE else job
 
 
@@ -131,7 +147,9 @@ def operation(request: HttpRequest, pk: int) -> HttpResponse:
     job = get_object_or_404(BulkJob.objects.select_related("queue"), pk=pk)
     troubled = JobTarget.objects.filter(job=job).exclude(outcome=Outcome.CHANGED).order_by("pk")[:20]
     seen = job.changed + job.unchanged + job.failed
-    context = {"job": job, "title": operation_words.title(job.verb, job.total), "seen": seen}
+    is_queue = job.scope == JobScope.QUEUE
+    context = {"job": job, "title": operation_words.title(job.verb, job.total, is_queue=is_queue), "seen": seen}
+    context["is_queue"] = is_queue
     context |= {"share": min(100, seen * 100 // job.total) if job.total else 100}
     context["troubled"] = [(target, operation_words.why(target.why)) for target in troubled]
     template = "connectors/_operation.html" if wants_partial(request) else "connectors/operation.html"

@@ -1,19 +1,23 @@
-"""Queues: the list and the messages waiting in one."""
+"""Queues: the list with its digest, the messages waiting in one or in all of them."""
 
 from __future__ import annotations
 
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from connectors import queue_filter, queue_properties, queue_rows, routing_table
 from connectors.models import BulkJob, ForeignConnector
 from connectors.queue_filter import Filter, FilterError
-from connectors.reads import drop_directories, queue_ages, queue_list
+from connectors.reads import drop_directories, queue_ages, queue_changes, queue_digest, queue_lengths, queue_list
 from connectors.reads import queues as reads
+from connectors.reads.queue_digest import GroupBy
 from connectors.views.guards import key_of, may, needs_setup
 from fcweb.http import wants_partial
 
@@ -24,15 +28,19 @@ _MATCH_CAP = reads.CAP + 1
 @may("connectors.view_queue")
 @needs_setup
 def queues(request: HttpRequest) -> HttpResponse:
-    """Show one row a queue, how old the mail is, and what waits in the drop directories."""
-    now = timezone.now()
+    """Show one row a queue, the digest, how old the mail is, and what waits in the drop directories."""
+    seen, now = queue_changes.seen(), timezone.now()
     every = [queue for queue in reads.summaries(now=now) if queue_list.is_listed(queue)]
     shows_idle = request.GET.get("idle") == "1"
     found = [queue for queue in every if shows_idle or not queue.is_idle]
     tone, answer = reads.answer(found, now)
     context = {"queues": found, "tone": tone, "answer": answer, "unrouted": reads.unrouted(), "cap": reads.CAP}
-    context |= {"idle": len(every) - len(found), "shows_idle": shows_idle, "edges": queue_ages.EDGES}
+    context |= {"idle": len(every) - len(found), "shows_idle": shows_idle, "edges": queue_ages.EDGES, "seen": seen}
+    context["lengths"] = queue_lengths.lengths(every)
     context |= {"ages": queue_ages.ages(found, now=now), "has_submission_row": any(q.is_submission for q in found)}
+    asked = request.GET.get("by", "")
+    by = GroupBy(asked) if asked in set(GroupBy) else GroupBy.NEXT_HOP_DOMAIN
+    context |= {"groups": queue_digest.groups(found, by), "by": by, "ways": _ways(request, by)}
     if request.user.has_perm("connectors.view_connector"):
         connectors = list(ForeignConnector.objects.filter(enabled=True).order_by("name_key"))
         drops = drop_directories.look(connectors, routing_table.local_node())
@@ -40,36 +48,81 @@ def queues(request: HttpRequest) -> HttpResponse:
             (drop, queue_ages.full_at(connector.guid, used=drop.bytes, quota=drop.quota, now=now), connector)
             for drop, connector in zip(drops, connectors, strict=True)
         ]
-    template = "connectors/_queues.html" if wants_partial(request) else "connectors/queues.html"
-    response = render(request, template, context)
-    response["Vary"] = "HX-Request"
-    return response
+    return _answer(request, "queues", context)
+
+
+def _ways(request: HttpRequest, chosen: GroupBy) -> list[tuple[str, str, bool]]:
+    """Return what the digest can be grouped by: words, address, whether it is the present way."""
+    words = {
+        GroupBy.NEXT_HOP_DOMAIN: _("next hop"),
+        GroupBy.DELIVERY_TYPE: _("kind of delivery"),
+        GroupBy.LAST_ERROR: _("last error"),
+        GroupBy.NEXT_HOP_CATEGORY: _("inside or outside"),
+        GroupBy.NEXT_HOP_KEY: _("next hop with connector"),
+        GroupBy.STATUS: _("state"),
+        GroupBy.SERVER_NAME: _("server"),
+    }
+    kept = {"idle": "1"} if request.GET.get("idle") == "1" else {}
+    return [(words[way], "?" + urlencode(kept | {"by": way.value}), way is chosen) for way in GroupBy]
 
 
 @require_safe
 @may("connectors.view_queue")
 def queue(request: HttpRequest, pk: int) -> HttpResponse:
     """Show what waits in one queue, oldest first, narrowed by a filter; all state is in the URL."""
-    now = timezone.now()
+    seen, now = queue_changes.seen(), timezone.now()
     found = reads.summaries(pk, now=now)
     if not found:
         raise Http404
+    tone, answer = reads.queue_answer(found[0], now)
+    context = {"queue": found[0], "tone": tone, "answer": answer, "seen": seen}
+    context |= _waiting(request, pk, all_of_it=found[0].waiting)
+    context |= {"list_url": reverse("queue", args=[pk]), "confirm_url": reverse("queue-confirm", args=[pk])}
+    context["jobs"] = BulkJob.objects.filter(queue=pk).order_by("-pk")[:5]
+    return _answer(request, "queue", context)
+
+
+@require_safe
+@may("connectors.view_queue")
+def messages(request: HttpRequest) -> HttpResponse:
+    """Show what waits in all queues, oldest first: one view, and operations on a message wherever it is (QX-1)."""
+    seen = queue_changes.seen()
+    total = queue_rows.count(queue_rows.listed(Filter()), cap=_MATCH_CAP)
+    context: dict[str, Any] = {"is_everywhere": True, "seen": seen}
+    context |= _waiting(request, None, all_of_it=total)
+    context |= {"list_url": reverse("queue-messages"), "confirm_url": reverse("queue-messages-confirm")}
+    return _answer(request, "queue_messages", context)
+
+
+def _waiting(request: HttpRequest, pk: int | None, *, all_of_it: int) -> dict[str, Any]:
+    """Return the page of waiting messages with its filter; a filter that cannot be read shows all, and where it is wrong."""
     text, problem, wanted = request.GET.get("f", "").strip(), None, Filter()
     try:
         wanted = queue_filter.parse(text, queue_properties.MESSAGE)
     except FilterError as error:
         problem = error
     page = reads.waiting(pk, wanted, before=key_of(request, "before"), after=key_of(request, "after"))
-    matching = queue_rows.count(queue_rows.listed(wanted, queue=pk), cap=_MATCH_CAP) if wanted.clauses else None
-    tone, answer = reads.queue_answer(found[0], now)
+    matching = all_of_it
+    if wanted.clauses:
+        matching = queue_rows.count(queue_rows.listed(wanted, queue=pk), cap=_MATCH_CAP)
     kept = {"f": text} if text else {}
-    context = {"queue": found[0], "page": page, "tone": tone, "answer": answer, "cap": reads.CAP, "f": text}
-    context |= {"problem": problem, "wanted": wanted, "matching": found[0].waiting if matching is None else matching}
-    context |= {"rows": [(item, queue_rows.status_of(item)) for item in page.items]}
-    context["before_url"] = "?" + urlencode(kept | {"before": page.before}) if page.before else ""
-    context["after_url"] = "?" + urlencode(kept | {"after": page.after}) if page.after else ""
-    context["jobs"] = BulkJob.objects.filter(queue=pk).order_by("-pk")[:5]
-    template = "connectors/_queue.html" if wants_partial(request) else "connectors/queue.html"
+    return {
+        "page": page,
+        "cap": reads.CAP,
+        "f": text,
+        "problem": problem,
+        "wanted": wanted,
+        "matching": matching,
+        "rows": [(item, queue_rows.status_of(item)) for item in page.items],
+        "before_url": "?" + urlencode(kept | {"before": page.before}) if page.before else "",
+        "after_url": "?" + urlencode(kept | {"after": page.after}) if page.after else "",
+        "export_query": urlencode({} if problem else kept),
+    }
+
+
+def _answer(request: HttpRequest, name: str, context: dict[str, Any]) -> HttpResponse:
+    """Render a page, or its part alone for htmx."""
+    template = f"connectors/_{name}.html" if wants_partial(request) else f"connectors/{name}.html"
     response = render(request, template, context)
     response["Vary"] = "HX-Request"
     return response

@@ -1,4 +1,4 @@
-"""Show 5: 100,000 messages wait; how long pages take (p95), and a bulk suspension of all of them.
+"""Show 5: 100,000 messages wait, for their queue or each by itself; how long pages take (p95), and a bulk suspension.
 
 Run: python -m pytest tests/bench/bench_queues.py -s   (FCWEB_BENCH_COUNT changes the number)
 """
@@ -6,6 +6,7 @@ Run: python -m pytest tests/bench/bench_queues.py -s   (FCWEB_BENCH_COUNT change
 import os
 import statistics
 import time
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
@@ -15,7 +16,7 @@ from django.utils import timezone
 from connectors.choices import ItemState, QueueStatus, Verb
 from connectors.conf import transport_config
 from connectors.models import QueueItem
-from connectors.transport import jobs
+from connectors.transport import deferral, jobs
 from connectors.transport.jobs import Order
 from tests.queue_fixtures import fax_queue, fill
 
@@ -30,6 +31,7 @@ FILTERS = {
     "subject": "Subject -like '*99999*'",
     "nothing": "FromAddress -eq 'nobody@nowhere.test'",
     "status": "Status -eq 'Suspended'",
+    "retry": "Status -eq 'Retry'",
 }
 
 
@@ -50,11 +52,17 @@ def p95(call):
 
 @pytest.mark.timeout(900)
 @pytest.mark.django_db(transaction=True)
-def test_pages_and_a_bulk_suspension_with_many_waiting(site, client):
+@pytest.mark.parametrize("state", [ItemState.READY, ItemState.DEFERRED])
+def test_pages_and_a_bulk_suspension_with_many_waiting(site, client, state):
     queue = fax_queue(
         site, status=QueueStatus.RETRY, retry_count=1, last_error="451 4.3.5 x", next_retry_at=timezone.now()
     )
     fill(site.node, queue, COUNT, now=timezone.now())
+    if state == ItemState.DEFERRED:
+        retry_at = timezone.now() + timedelta(minutes=15)
+        QueueItem.objects.update(state=state, retry_at=retry_at, attempts=1, last_error="452 4.2.2 mailbox full")
+        found_due = p95(lambda: deferral.wake(now=timezone.now()))
+        print(f"nothing is due           p95 {found_due[0] * 1000:7.2f} ms, processor {found_due[1] * 1000:7.2f} ms")
     client.force_login(User.objects.create_superuser("bench"))
 
     found = {"queues": p95(lambda: client.get(reverse("queues")))}

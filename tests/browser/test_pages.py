@@ -21,6 +21,7 @@ DASHBOARD = (
     "message-copy",
     "queues",
     "queue",
+    "queue-messages",
     "safety-net",
     "deliver-again",
     "bad-files",

@@ -84,3 +84,48 @@ def test_unplugged_seen_stopped_repaired_and_sent(served, page, sign_in):
     page.click('main table a:has-text("Fax") >> nth=0')
     shot(page, "queue-fr-390")
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+@pytest.mark.browser
+@pytest.mark.timeout(120)
+@pytest.mark.rule("QU-21", "QX-2", "QX-6")
+def test_queue_pages_follow_what_happens_without_a_reload_and_wait_while_somebody_is_in_them(served, page, sign_in):
+    address, data, password = served
+    sign_in(page, address, password)
+    drop = data / "drop" / "Fax"
+    drop.rename(data / "drop" / "Pushed")
+    page.goto(f"{address}/queues/")
+    page.wait_for_selector("#push-state[data-state=live]", timeout=5000)
+    page.mouse.move(2, 2)
+    page.evaluate("window.isStillHere = true")
+
+    (data / "pickup" / "pushed.eml").write_bytes(FAX % (9001, 9001))
+    page.wait_for_selector("#queues td:has-text('Drop directory missing')", timeout=8000)
+    assert page.evaluate("window.isStillHere")  # no reload
+
+    page.click('main table a:has-text("Fax") >> nth=0')
+    page.wait_for_selector("#push-state[data-state=live]", timeout=5000)
+    page.check("tbody input[name=item] >> nth=0")
+    page.mouse.move(2, 2)
+    page.evaluate("document.activeElement.blur()")
+    rows = page.locator("tbody input[name=item]").count()
+    (data / "pickup" / "pushed2.eml").write_bytes(FAX % (9002, 9002))
+    page.wait_for_selector("#push-state[data-state=paused]", timeout=8000)  # a row is ticked: changes wait
+    assert page.locator("tbody input[name=item]").count() == rows
+    page.uncheck("tbody input[name=item] >> nth=0")
+    page.mouse.move(2, 2)
+    page.evaluate("document.activeElement.blur()")
+    page.locator("tbody input[name=item]").nth(rows).wait_for(timeout=5000)
+    assert serious(page) == []
+    shot(page, "queue-pushed")
+
+    page.goto(f"{address}/queues/messages/")
+    assert serious(page) == []
+    shot(page, "queue-messages")
+    page.goto(f"{address}/queues/?by=LastError")
+    assert serious(page) == []
+    shot(page, "queues-digest")
+    with page.expect_download() as download:
+        page.click("#export-csv")
+    assert "browser.test\\FAX" in Path(download.value.path()).read_text()
+    (data / "drop" / "Pushed").rename(drop)

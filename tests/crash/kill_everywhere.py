@@ -1,9 +1,10 @@
 """Child of the crash test: runs the transport on 21 mixed files and dies at every step of it, one after the other.
 
-usage: kill_everywhere.py EVERY [greedy]      (needs a set-up FCWEB_DATA_DIR)
+usage: kill_everywhere.py EVERY [greedy | deferring]      (needs a set-up FCWEB_DATA_DIR)
 A step is one rename, link, unlink, fsync, syncfs or commit; the process dies before it and after it. After each death
 the transport runs again undisturbed. Prints one JSON line a death: the step, what it was, and the outcome.
-`greedy`: a reader takes each drop file the instant it appears.
+`greedy`: a reader takes each drop file the instant it appears. `deferring`: eight files instead, every other one for
+a mailbox that is full and a server that has patience with it.
 Each run is a fork of this process, so a death costs a tenth of a second.
 """
 
@@ -14,6 +15,7 @@ import shutil
 import signal
 import sqlite3
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fcweb.settings")
@@ -23,18 +25,32 @@ django.setup()
 from django.core.management import call_command
 from django.db import connection
 
-from connectors import disk, recipient_configuration
+from connectors import disk, first_start, recipient_configuration
 from connectors.configuration import ListChange
+from connectors.models import DirectoryRecipient, Node, TransportSettings
 
 DATA = Path(os.environ["FCWEB_DATA_DIR"])
 DROP = DATA / "drop" / "Fax"
 COLLECTED = DATA / "collected"
 GROUP = 20  # number of the file for a group whose members leave by two hops
 EVERY = int(sys.argv[1])
-GREEDY = len(sys.argv) > 2
+GREEDY = "greedy" in sys.argv
+DEFERRING = "deferring" in sys.argv
 
 
 def fill():
+    """Write the files of a run."""
+    if DEFERRING:
+        for number in range(8):
+            to = "bob@fcweb.test" if number % 2 else f"IMCEAFAX-{number}@fcweb.test"
+            _write(
+                "pickup", number, f"From: alice@fcweb.test\r\nTo: {to}\r\nSubject: {number}\r\n\r\nBody {number}\r\n"
+            )
+    else:
+        fill_mixed()
+
+
+def fill_mixed():
     """Files: linked and copied, to gateway, mailbox, both and a group, from Pickup and Replay, unroutable and bad."""
     for number in range(GROUP + 1):
         body = f"Subject: {number}\r\n\r\nBody {number}\r\n"
@@ -49,9 +65,28 @@ def fill():
         folder, head = kinds[number % 5]
         if number == GROUP:
             folder, head = "pickup", f"From: {mailbox}\r\nTo: team@fcweb.test\r\n"
-        path = DATA / folder / f"{number:02d}.eml"
-        path.write_text(head + body, newline="")
-        os.utime(path, (1_700_000_000, 1_700_000_000))
+        _write(folder, number, head + body)
+
+
+def _write(folder, number, text):
+    path = DATA / folder / f"{number:02d}.eml"
+    path.write_text(text, newline="")
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def make_group():
+    """Make a group of a mailbox and a contact at the gateway."""
+    recipient_configuration.add("contact", "faxer@fcweb.test", external="FAX:20")
+    team = recipient_configuration.add("group", "team@fcweb.test")
+    members = ListChange(add=("alice@fcweb.test", "faxer@fcweb.test"))
+    recipient_configuration.change_group(team, members=members)
+
+
+def make_full_mailbox():
+    """Make the mailbox bob, which holds nothing, and let the server wait for it for a day."""
+    first_start.make_mailbox("bob@fcweb.test", "Bob")
+    DirectoryRecipient.objects.filter(primary_address="bob@fcweb.test").update(max_mailbox_bytes=1)
+    TransportSettings.objects.create(node=Node.objects.get(), mailbox_full_grace=timedelta(days=1))
 
 
 def reset():
@@ -106,8 +141,25 @@ def outcome():
     }
 
 
+def deferrals():
+    """Return how the copies stand: how many of each state, count of refusals and whether a next attempt is set."""
+    database = sqlite3.connect(DATA / "fcweb.sqlite3")
+    copies = database.execute(
+        "SELECT state, attempts, retry_at IS NOT NULL, leased_by != '', count(*) FROM connectors_queueitem"
+        " GROUP BY 1, 2, 3, 4 ORDER BY 1, 2"
+    ).fetchall()
+    told = database.execute("SELECT count(*) FROM tracking_trackingevent WHERE event = 'DEFER'").fetchone()[0]
+    active = database.execute("SELECT count(*) FROM connectors_queue WHERE status = 'Active'").fetchone()[0]
+    database.close()
+    return {"copies": copies, "DEFER": told, "active": active}
+
+
 def _body(content):
     return content.rpartition(b"\r\n\r\n")[2].decode().strip()
+
+
+def result():
+    return outcome() | (deferrals() if DEFERRING else {})
 
 
 class Counter:
@@ -161,15 +213,15 @@ def run(kill_at):
     os._exit(0)
 
 
-recipient_configuration.add("contact", "faxer@fcweb.test", external="FAX:20")
-team = recipient_configuration.add("group", "team@fcweb.test")
-members = ListChange(add=("alice@fcweb.test", "faxer@fcweb.test"))
-recipient_configuration.change_group(team, members=members)
+if DEFERRING:
+    make_full_mailbox()
+else:
+    make_group()
 connection.close()
 reset()
 fill()
 _status, steps = run(0)
-print(json.dumps({"step": 0, "name": f"{len(steps)} steps", "outcome": outcome()}), flush=True)
+print(json.dumps({"step": 0, "name": f"{len(steps)} steps", "outcome": result()}), flush=True)
 for kill_at in range(1, len(steps) + 1, EVERY):
     reset()
     fill()
@@ -181,4 +233,4 @@ for kill_at in range(1, len(steps) + 1, EVERY):
         run(0)
     else:
         name = f"ended with status {status}"
-    print(json.dumps({"step": kill_at, "name": name, "outcome": outcome()}), flush=True)
+    print(json.dumps({"step": kill_at, "name": name, "outcome": result()}), flush=True)

@@ -20,6 +20,21 @@ EXPECTED = {
     "files": {"queued": 17, "bad": 4},
 }
 
+DEFERRED = {
+    "drops": [f"Body {number}" for number in (0, 2, 4, 6)],
+    "mails": [],
+    "notices": 0,
+    "bad": [],
+    "left": [],
+    "messages": {"done": 4, "routed": 4},
+    "ends": {"SEND": 4},
+    "files": {"queued": 8},
+    # Each refused copy in one state, its one refusal counted once, its next attempt set; nothing leased, no queue busy.
+    "copies": [["deferred", 1, 1, 0, 4], ["delivered", 0, 0, 0, 4]],
+    "DEFER": 4,
+    "active": 0,
+}
+
 
 @pytest.fixture
 def environment(tmp_path):
@@ -35,16 +50,13 @@ def environment(tmp_path):
     return env
 
 
-@pytest.mark.crash
-@pytest.mark.timeout(1800)
-@pytest.mark.rule("PU-17", "PU-18", "MT-K", "PU-19", "DR-25", "DR-26", "DR-27", "QU-10", "UP-4", "UP-23")
-@pytest.mark.parametrize("reader", [(), ("greedy",)], ids=["files stay", "a reader takes files at once"])
-def test_every_file_has_one_outcome_wherever_the_process_dies(environment, reader):
+def runs_of_deaths(environment, *options):
+    """Kill a run at its steps; return what each run and its restart left, the undisturbed run first."""
     every = os.environ.get("FCWEB_CRASH_EVERY", "3")  # `make crash` tries every step
     child = Path(__file__).with_name("kill_everywhere.py")
 
     told = subprocess.run(
-        [sys.executable, child, every, *reader], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, child, every, *options], cwd=ROOT, env=environment, capture_output=True, text=True
     )
 
     runs = [json.loads(line) for line in told.stdout.splitlines()]
@@ -53,5 +65,25 @@ def test_every_file_has_one_outcome_wherever_the_process_dies(environment, reade
     assert steps > 100
     assert len(runs) == 1 + len(range(1, steps + 1, int(every)))
     assert [run["name"] for run in runs if run["name"].startswith("ended")] == []
+    return runs
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(1800)
+@pytest.mark.rule("PU-17", "PU-18", "MT-K", "PU-19", "DR-25", "DR-26", "DR-27", "QU-10", "UP-4", "UP-23")
+@pytest.mark.parametrize("reader", [(), ("greedy",)], ids=["files stay", "a reader takes files at once"])
+def test_every_file_has_one_outcome_wherever_the_process_dies(environment, reader):
+    runs = runs_of_deaths(environment, *reader)
+
     wrong = {f"{run['step']} {run['name']}": run["outcome"] for run in runs if run["outcome"] != EXPECTED}
+    assert wrong == {}
+
+
+@pytest.mark.crash
+@pytest.mark.timeout(1800)
+@pytest.mark.rule("QR-24", "QU-10", "MTA-7", "MTA-15")
+def test_a_refused_copy_is_in_exactly_one_state_wherever_the_process_dies(environment):
+    runs = runs_of_deaths(environment, "deferring")
+
+    wrong = {f"{run['step']} {run['name']}": run["outcome"] for run in runs if run["outcome"] != DEFERRED}
     assert wrong == {}

@@ -15,7 +15,7 @@ from django.utils import timezone
 from connectors.choices import FileState
 from connectors.errors import FcwebError
 from connectors.models import EventLogEntry, ForeignConnector, Message, MessageRecipient, Node, SourceFile
-from connectors.transport import badmail
+from connectors.transport import bad_file_split, badmail
 from tracking.models import TrackingEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -145,10 +145,10 @@ def test_glued_exports_are_split_and_each_is_sent(site, replay, transport):
     row = SourceFile.objects.get()
     assert (row.reason, Message.objects.count()) == ("CONCATENATED_EXPORT", 0)
 
-    assert badmail.split(row, by="test", now=timezone.now()) == ["two-1.eml", "two-2.eml"]
+    assert bad_file_split.split(row, by="test", now=timezone.now()) == ["two-1.eml", "two-2.eml"]
     assert names(site.node.replay_directory_path) == ["two-1.eml", "two-2.eml"]
     with pytest.raises(FcwebError):
-        badmail.split(row, by="test", now=timezone.now())
+        bad_file_split.split(row, by="test", now=timezone.now())
     transport(timezone.now() + timedelta(seconds=10))
 
     assert names(site.node.replay_directory_path) == []
@@ -162,7 +162,7 @@ def test_a_file_with_one_message_is_not_split(site, pickup, transport):
     transport()
 
     with pytest.raises(FcwebError) as caught:
-        badmail.split(SourceFile.objects.get(), by="test", now=timezone.now())
+        bad_file_split.split(SourceFile.objects.get(), by="test", now=timezone.now())
     assert caught.value.code == "NOT_GLUED"
     assert names(inbox(site)) == ["offer.bad", "offer.bad.txt"]
     assert SourceFile.objects.get().state == FileState.BAD

@@ -64,7 +64,7 @@ def test_a_gateway_that_leaves_its_files_is_reported(site, delivered):
     assert not EventLogEntry.objects.exists()
 
     watch.run_once(now + timedelta(minutes=11))
-    assert EventLogEntry.objects.get(code=90011, cleared_at=None).subject == "Fax"
+    assert EventLogEntry.objects.get(code=90013, cleared_at=None).subject == "Fax"
 
     for path in delivered:
         path.unlink()

@@ -301,6 +301,7 @@ class TestNode:
         columns = ("name", "fqdn", "site", "pickup_directory_path", "replay_directory_path", "pickup_max_recipients")
         data = {column: getattr(node, column) for column in columns}
         data |= {"pickup_max_header_bytes": "64KB", "max_message_bytes": "10MB", "max_recipients": 5000}
+        data |= {"max_receive_bytes": "10MB", "max_hops": 30, "max_local_hops": 8}
         inlines = ("submitter_addresses", "transport_settings")
         forms = {f"{inline}-{name}_FORMS": 0 for inline in inlines for name in ("TOTAL", "INITIAL")}
         return data | forms | {"settle_seconds": 2, "write_bad_txt": "on"} | changes

@@ -201,7 +201,7 @@ def test_an_unfinished_file_is_bad_at_the_second_poll_and_an_empty_one_after_a_m
 def test_under_back_pressure_nothing_is_claimed(site, pickup, daemon, monkeypatch):
     from connectors.transport import pressure
 
-    monkeypatch.setattr(pressure, "_SUBMISSION_MEDIUM", 0)
+    monkeypatch.setattr(pressure, "SUBMISSION_MARKS", pressure.Marks(normal=0, medium=0, high=0))
     pickup("a.eml", FAX)
     now = timezone.now()
 

@@ -30,7 +30,7 @@ from connectors.models import (
     SourceFile,
 )
 from connectors.reads import notices as reads
-from connectors.transport import delays, queue
+from connectors.transport import delays, leasing
 from tracking.models import TrackingEvent
 
 FAX = b"From: alice@fcweb.test\r\nTo: IMCEAFAX-5551234@fcweb.test\r\nSubject: Offer\r\n\r\nBody\r\n"
@@ -252,8 +252,10 @@ def test_a_removal_is_reported_with_its_own_code(site, pickup, transport, inbox)
     unplug(site)
     pickup("m.eml", FAX)
     transport()
-    items = queue.load(list(Queue.objects.get().items.values_list("pk", flat=True)))
-    queue.fail_items(
+    items = leasing.load(
+        list(Queue.objects.exclude(next_hop_domain="Submission").get().items.values_list("pk", flat=True))
+    )
+    leasing.fail_items(
         items,
         text="550 5.7.1 QUEUE.Admin; message removed by an administrator",
         source="ADMIN",

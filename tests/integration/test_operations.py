@@ -13,8 +13,7 @@ from connectors.choices import ItemState, JobState, MessageState, Outcome, Pendi
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Message, MessageRecipient, Queue, QueueItem
-from connectors.transport import jobs, operations, queue_operations
-from connectors.transport import queue as queues
+from connectors.transport import deferral, jobs, leasing, operations, queue_operations
 from connectors.transport.jobs import Order
 from tests.queue_fixtures import fax_queue, queued
 from tracking.models import TrackedMessage, TrackingEvent
@@ -47,6 +46,13 @@ def state_of(item):
         (Verb.SUSPEND, (ItemState.STAGED, ""), (ItemState.STAGED, Pending.SUSPEND)),
         (Verb.SUSPEND, (ItemState.STAGED, Pending.REMOVE), None),
         (Verb.SUSPEND, (ItemState.SUSPENDED, ""), None),
+        (Verb.SUSPEND, (ItemState.DEFERRED, ""), (ItemState.SUSPENDED, "")),
+        (Verb.RESUME, (ItemState.DEFERRED, ""), None),
+        (Verb.REMOVE, (ItemState.DEFERRED, ""), (ItemState.REMOVED, "")),
+        (Verb.REMOVE_NDR, (ItemState.DEFERRED, ""), (ItemState.REMOVED, "")),
+        (Verb.RESUBMIT, (ItemState.DEFERRED, ""), (ItemState.REMOVED, "")),
+        (Verb.EXPORT, (ItemState.DEFERRED, ""), None),
+        (Verb.REDIRECT, (ItemState.DEFERRED, ""), None),  # to its own queue
         (Verb.RESUME, (ItemState.SUSPENDED, ""), (ItemState.READY, "")),
         (Verb.RESUME, (ItemState.STAGING, Pending.SUSPEND), (ItemState.STAGING, "")),
         (Verb.RESUME, (ItemState.STAGING, Pending.REMOVE), None),
@@ -69,11 +75,13 @@ def state_of(item):
 def test_a_verb_meets_a_state(site, tmp_path, verb, before, after):
     queue = fax_queue(site, status=QueueStatus.RETRY)
     item = queued(site, queue, now=NOW, state=before[0])
-    QueueItem.objects.filter(pk=item.pk).update(pending=before[1])
+    retry_at = NOW + timedelta(minutes=9) if before[0] == ItemState.DEFERRED else None
+    QueueItem.objects.filter(pk=item.pk).update(pending=before[1], retry_at=retry_at)
 
     job = run(site, verb, queue=queue, connector_name="Fax", directory=str(tmp_path))
 
     assert state_of(item) == (after or before)
+    assert item.retry_at == (retry_at if item.state == ItemState.DEFERRED else None)
     assert (job.changed, job.unchanged, job.failed, job.left) == ((1, 0, 0, 0) if after else (0, 1, 0, 0))
     target = JobTarget.objects.get()
     assert (target.outcome == Outcome.CHANGED) is bool(after)
@@ -82,35 +90,41 @@ def test_a_verb_meets_a_state(site, tmp_path, verb, before, after):
 
 @pytest.mark.rule("QO-14", "QU-7", "MT-1")
 @pytest.mark.parametrize(
-    ("first", "second", "fails"),
-    [(first, second, fails) for first, second in product(_VERBS, repeat=2) for fails in (True, False)],
+    ("first", "second", "ends"),
+    [(first, second, ends) for first, second in product(_VERBS, repeat=2) for ends in ("fails", "refused", "succeeds")],
 )
-def test_two_verbs_during_a_delivery_leave_exactly_one_outcome(site, first, second, fails):
+def test_two_verbs_during_a_delivery_leave_exactly_one_outcome(site, first, second, ends):
     queue = fax_queue(site)
     item = queued(site, queue, now=NOW)
-    (leased,) = queues.lease(queue, directory=str(site.drop), token="t", limit=1, folder_of=None)
+    (leased,) = leasing.lease(queue, directory=str(site.drop), token="t", limit=1, folder_of=None)
 
     for verb in (first, second):
         run(site, verb, queue=queue)
-    if fails:
-        queues.release([leased.pk])
+    if ends == "fails":
+        leasing.release([leased.pk])
+        operations.settle_pending(site.node, now=NOW)
+    elif ends == "refused":
+        facts = {"text": "452 x", "context": "MailboxFull", "source": "GATEWAY", "retry_at": NOW + timedelta(minutes=9)}
+        deferral.defer(queue, [leased], **facts, now=NOW)
         operations.settle_pending(site.node, now=NOW)
     else:
-        queues.settle_delivered(queue, [leased], [], owed={}, now=NOW)
+        leasing.settle_delivered(queue, [leased], [], owed={}, now=NOW)
         operations.settle_pending(site.node, now=NOW)
 
     state, pending = state_of(item)
     recipient = MessageRecipient.objects.get()
     verbs = [first, second]
     removal = next((v for v in reversed(verbs) if v in {Verb.REMOVE, Verb.REMOVE_NDR}), None)
-    if not fails:
+    if ends == "succeeds":
         assert (state, pending, recipient.state) == (ItemState.DELIVERED, "", RecipientState.DELIVERED)
     elif removal is not None:
         expected = RecipientState.FAILING if removal == Verb.REMOVE_NDR else RecipientState.FAILED
         assert (state, pending, recipient.state) == (ItemState.REMOVED, "", expected)
     else:
         suspended = verbs[-1] == Verb.SUSPEND
-        assert (state, pending) == (ItemState.SUSPENDED if suspended else ItemState.READY, "")
+        free = ItemState.DEFERRED if ends == "refused" else ItemState.READY
+        assert (state, pending) == (ItemState.SUSPENDED if suspended else free, "")
+        assert bool(item.retry_at) is (state == ItemState.DEFERRED)
         assert recipient.state == RecipientState.QUEUED
 
 
@@ -259,7 +273,7 @@ def test_a_queue_is_suspended_before_it_exists(site, pickup, transport):
 
     transport()
 
-    assert Queue.objects.count() == 1
+    assert Queue.objects.exclude(delivery_type="Undefined").count() == 1
     assert QueueItem.objects.get().state == ItemState.READY
     jobs.operate_queue(queue, Verb.RESUME, actor="ann", now=NOW)
     transport()

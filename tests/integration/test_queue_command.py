@@ -47,7 +47,8 @@ def test_queues_and_messages_are_listed_with_exchange_names(filled):
     (queue,) = rows("list", "--filter", "MessageCount -gt 4 -and Status -eq 'Retry'")["rows"]
     assert (queue["Identity"], queue["MessageCount"], queue["NextHopCategory"]) == ("node.test\\FAX", 5, "External")
 
-    found = rows("messages", "FAX", "--filter", "Size -ge 1MB", "--sort=-Size", "--result-size", "2")
+    wanted = "Queue -eq 'node.test\\FAX' -and Size -ge 1MB"
+    found = rows("messages", "--filter", wanted, "--sort=-Size", "--result-size", "2")
     assert [row["Subject"] for row in found["rows"]] == ["Offer 4", "Offer 3"]
     assert (found["total"], found["truncated"], found["first"]) == (4, True, 1)
     assert "2 of 4 rows" in run("messages", "--filter", "Size -ge 1MB", "--result-size", "2")
@@ -56,7 +57,9 @@ def test_queues_and_messages_are_listed_with_exchange_names(filled):
 @pytest.mark.rule("QU-17")
 def test_include_and_exclude_choose_kinds_of_queues(filled):
     assert rows("list", "--include", "External")["total"] == 1
-    assert rows("list", "--exclude", "NonSmtpGatewayDelivery")["total"] == 0
+    assert rows("list", "--exclude", "NonSmtpGatewayDelivery", "--filter", "MessageCount -gt 0")["total"] == 0
+    assert {row["Identity"] for row in rows("list", "--include", "Empty")["rows"]} == {"node.test\\Submission"}
+    assert rows("list", "--include", "Internal", "--filter", "Status -eq 'Retry'")["total"] == 0
     with pytest.raises(CommandError, match="QU-17"):
         run("list", "--include", "Everything")
 

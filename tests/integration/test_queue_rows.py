@@ -33,6 +33,10 @@ PATTERNS = [
     "",
     "bob@contoso.COM",
     "*@*contoso.com",
+    "452*",
+    "*transient failure*",
+    "none",
+    "Marked As Retry Delivery If Rejected",
 ]
 
 
@@ -44,7 +48,16 @@ def filled(site):
     calm.pk, calm.next_hop_domain = None, "calm.test"
     calm.retry_count, calm.last_error = 0, ""
     calm.save()
-    states = [ItemState.READY, ItemState.SUSPENDED, ItemState.STAGING, ItemState.DELIVERED, ItemState.REMOVED]
+    reasons = ["MailboxFull", "ContentUnreadable", "Later"]
+    states = [
+        ItemState.READY,
+        ItemState.SUSPENDED,
+        ItemState.STAGING,
+        ItemState.DELIVERED,
+        ItemState.REMOVED,
+        ItemState.DEFERRED,
+        ItemState.DEFERRED,
+    ]
     for number in range(36):
         item = queued(
             site,
@@ -59,6 +72,9 @@ def filled(site):
         )
         if number % 7 == 0:
             QueueItem.objects.filter(pk=item.pk).update(pending="remove", deferred_reason="DropQuota")
+        elif number % 3:
+            own = {"attempts": number % 3, "last_error": "452 4.2.2 a*b", "deferred_reason": reasons[number % 3]}
+            QueueItem.objects.filter(pk=item.pk).update(**own)
     return site
 
 
@@ -111,10 +127,11 @@ def test_the_set_acted_on_is_the_set_listed(filled, text, verb):
     assert (job.total, job.left, job.changed + job.unchanged) == (len(listed), 0, len(listed))
 
 
-@pytest.mark.rule("QU-8")
+@pytest.mark.rule("QU-21")
 @pytest.mark.parametrize(
     ("order", "key"),
     [
+        ([("Identity", True)], lambda row: -int(row["Identity"].rpartition("\\")[2])),
         ([("Size", True)], lambda row: -row["Size"]),
         ([("Subject", False), ("Size", True)], lambda row: (row["Subject"], -row["Size"])),
         ([("Status", False)], lambda row: row["Status"]),

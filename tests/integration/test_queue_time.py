@@ -10,7 +10,7 @@ from connectors import choices
 from connectors.choices import ItemState, MessageState, Priority, QueueStatus, RecipientState, Verb
 from connectors.conf import TransportConfig, transport_config
 from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample, TransportSettings
-from connectors.transport import jobs, poison, queue_operations
+from connectors.transport import jobs, leasing, poison, queue_operations
 from connectors.transport import queue as queues
 from connectors.transport.boot import Boot
 from connectors.transport.delivery import Delivery
@@ -39,7 +39,7 @@ def test_samples_count_what_came_and_what_left(site):
     upkeep.run_once(NOW + timedelta(seconds=4))  # too early for a sample
     upkeep.run_once(NOW + timedelta(seconds=5))
 
-    assert list(QueueSample.objects.values_list("queue", "incoming", "outgoing")) == [(queue.pk, 3, 1)]
+    assert list(QueueSample.objects.filter(queue=queue).values_list("incoming", "outgoing")) == [(3, 1)]
     upkeep.run_once(NOW + timedelta(seconds=120))
     assert not QueueSample.objects.exists()
 
@@ -94,7 +94,7 @@ class Dead(Delivery):
     """A delivery process that dies with its batch in hand."""
 
     def crash(self, queue, limit=200):
-        return queues.lease(queue, directory="/nonexistent", token="dead", limit=limit, folder_of=None)
+        return leasing.lease(queue, directory="/nonexistent", token="dead", limit=limit, folder_of=None)
 
 
 @pytest.mark.rule("QR-50", "QA-8", "MT-L", "QU-4")
@@ -107,7 +107,7 @@ def test_the_second_crash_sets_the_guilty_message_apart_and_no_other(site):
     assert list(Message.objects.values_list("crash_count", flat=True)) == [1, 1, 1]
 
     restarted = Delivery(site.node, config=config, token="me2")
-    assert queues.lease(queue, directory="/x", token="dead", limit=1, folder_of=None)[0].pk == items[0].pk
+    assert leasing.lease(queue, directory="/x", token="dead", limit=1, folder_of=None)[0].pk == items[0].pk
     restarted.recover(NOW)
     while restarted.run_once(NOW):
         pass
@@ -115,7 +115,7 @@ def test_the_second_crash_sets_the_guilty_message_apart_and_no_other(site):
     states = list(Message.objects.order_by("pk").values_list("state", "crash_count"))
     assert states == [(MessageState.POISON, 2), (MessageState.DONE, 0), (MessageState.DONE, 0)]
     assert events()[0] == ("POISONMESSAGE", "POISONMESSAGE", "Entered")
-    assert EventLogEntry.objects.filter(code=90010, cleared_at=None).count() == 1
+    assert EventLogEntry.objects.filter(code=90012, cleared_at=None).count() == 1
     assert len(list(Path(site.drop).glob("*.eml"))) == 2
 
 
@@ -182,7 +182,7 @@ def test_priorities_count_only_when_switched_on(site):
     on = TransportConfig(data_dir=Path("/x"), priority_queuing=True)
     off = TransportConfig(data_dir=Path("/x"))
 
-    leased = queues.lease(queue, directory="/x", token="t", limit=2, folder_of=None, by_priority=True)
+    leased = leasing.lease(queue, directory="/x", token="t", limit=2, folder_of=None, by_priority=True)
 
     order = QueueItem.objects.in_bulk([item.pk for item in leased])
     assert sorted(row.priority for row in order.values()) == [Priority.NORMAL, Priority.HIGH]
@@ -210,7 +210,7 @@ def test_an_idle_queue_goes_and_a_suspended_one_stays(site):
 
     Upkeep(site.node, config=transport_config()).run_once(NOW)
 
-    assert list(Queue.objects.values_list("next_hop_domain", flat=True)) == ["kept.test"]
+    assert set(Queue.objects.values_list("next_hop_domain", flat=True)) == {"kept.test", "Submission"}
 
 
 @pytest.mark.rule("QU-1")
@@ -234,3 +234,25 @@ def test_a_high_message_expires_sooner_only_with_priority_queuing(site, pickup, 
     message = Message.objects.get()
     assert (message.priority, message.expires_at - message.received_at) == (Priority.HIGH, timedelta(hours=hours))
     assert QueueItem.objects.get().priority == (Priority.HIGH if switched_on else Priority.NORMAL)
+
+
+@pytest.mark.rule("QU-13", "QU-1")
+def test_the_rates_of_submission_count_what_was_accepted_and_what_was_routed(site, pickup, transport):
+    from connectors.reads import queues as reads
+
+    submission = queue_operations.special_queue(site.node, choices.SUBMISSION_DOMAIN)
+    jobs.operate_queue(submission, Verb.SUSPEND, actor="ann", now=NOW)
+    upkeep = Upkeep(site.node, config=transport_config())
+    upkeep.run_once(NOW)
+    for number in range(6):
+        pickup(f"{number}.eml", b"From: alice@fcweb.test\r\nTo: IMCEAFAX-1@fcweb.test\r\n\r\nBody\r\n")
+    transport(NOW)
+    upkeep.run_once(NOW + timedelta(seconds=5))
+    assert list(QueueSample.objects.values_list("queue", "incoming", "outgoing")) == [(submission.pk, 6, 0)]
+    jobs.operate_queue(submission, Verb.RESUME, actor="ann", now=NOW)
+    transport(NOW)
+
+    upkeep.run_once(NOW + timedelta(seconds=10))
+
+    (seen,) = reads.summaries(submission.pk, now=NOW + timedelta(seconds=10))
+    assert (seen.incoming, seen.outgoing, seen.velocity) == (0.1, 0.1, 0.0)

@@ -14,17 +14,14 @@ from pathlib import Path
 
 import pytest
 from asgiref.sync import sync_to_async
-from asgiref.testing import ApplicationCommunicator
-from django.conf import settings
-from django.contrib.auth.models import Permission
 from django.db import connection, connections, transaction
-from django.test import Client
 from django.utils import timezone
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from fcweb.asgi import application
 from tests.integration.test_search import add
+from tests.sockets import Socket, make_watcher, session_cookie
 from tracking import stream
 from tracking.consumers import FORBIDDEN, LiveConsumer
 from tracking.models import TrackingEvent
@@ -35,67 +32,8 @@ ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def make_watcher(name="desk", *, may=True):
-    from django.contrib.auth import get_user_model
-
-    user = get_user_model().objects.create_user(name, password="x")
-    if may:
-        user.user_permissions.add(Permission.objects.get(codename="view_trackingevent"))
-    return user
-
-
-def session_cookie(user):
-    client = Client()
-    client.force_login(user)
-    return f"{settings.SESSION_COOKIE_NAME}={client.cookies[settings.SESSION_COOKIE_NAME].value}"
-
-
 def at(subject="", **more):
     return add(subject=subject, at=timezone.now(), **more)
-
-
-class Socket:
-    """A socket against the consumer or the whole application, in this process."""
-
-    def __init__(self, user=None, *, app=None, cookie="", origin="http://localhost"):
-        headers = [(b"origin", origin.encode()), (b"host", b"localhost")]
-        if cookie:
-            headers.append((b"cookie", cookie.encode()))
-        scope = {"type": "websocket", "path": "/ws/live/", "headers": headers, "query_string": b"", "subprotocols": []}
-        if user is not None:
-            scope["user"] = user
-        self.communicator = ApplicationCommunicator(app or LiveConsumer.as_asgi(), scope)
-
-    async def __aenter__(self):
-        await self.communicator.send_input({"type": "websocket.connect"})
-        answer = await self.communicator.receive_output(timeout=5)
-        self.accepted = answer["type"] == "websocket.accept"
-        return self
-
-    async def __aexit__(self, *_error):
-        await self.communicator.send_input({"type": "websocket.disconnect", "code": 1000})
-        await self.communicator.wait(timeout=5)
-
-    async def ask(self, **content):
-        await self.text(json.dumps(content))
-
-    async def text(self, text):
-        await self.communicator.send_input({"type": "websocket.receive", "text": text})
-
-    async def any_frame(self, timeout=3):
-        return json.loads((await self.communicator.receive_output(timeout=timeout))["text"])
-
-    async def frame(self, kind, timeout=3):
-        """Return the next frame of a kind; others before it are passed over."""
-        while True:
-            found = await self.any_frame(timeout)
-            if found["type"] == kind:
-                return found
-
-    async def started(self, **content):
-        await self.ask(**content)
-        await self.frame("state")
-        await asyncio.sleep(0.15)  # the tail finds the end of the table
 
 
 # ---- who may ----

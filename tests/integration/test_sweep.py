@@ -93,3 +93,65 @@ def test_events_are_forgotten_when_their_time_is_over_but_not_those_of_waiting_m
     sweep(site, now + timedelta(days=31))
 
     assert list(TrackingEvent.objects.order_by("pk").values_list("event", flat=True)) == ["RECEIVE", "DEFER"]
+
+
+# What keeps a message from being finished, as the tables have it; each alone must keep row and content (QU-11).
+_UNFINISHED = {
+    "not routed yet": ({"state": "submitted"}, {"state": "submitted", "item": None}, {}),
+    "waits": ({"state": "routed"}, {"state": "queued"}, {"state": "ready"}),
+    "suspended": ({"state": "routed"}, {"state": "queued"}, {"state": "suspended"}),
+    "in transfer": ({"state": "routed"}, {"state": "queued"}, {"state": "staging", "leased_by": "t"}),
+    "failed, sender not told": (
+        {"state": "routed"},
+        {"state": "failing", "report_due": "failed"},
+        {"state": "removed"},
+    ),
+    "delivered, receipt owed": ({"state": "routed"}, {"state": "delivered", "report_due": "relayed"}, {}),
+    "poison": ({"state": "poison"}, {"state": "queued"}, {"state": "suspended"}),
+}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.rule("QU-11", "QU-10")
+@pytest.mark.parametrize("name", _UNFINISHED)
+def test_an_unfinished_message_outlives_its_hour_and_all_its_neighbours(site, pickup, transport, data_dir, name):
+    for number in range(3):
+        pickup(f"{number}.eml", FAX % number)
+    transport()
+    message, recipient, item = _UNFINISHED[name]
+    kept = Message.objects.earliest("pk")
+    closed = {"done_at": None} | message
+    Message.objects.filter(pk=kept.pk).update(**closed)
+    MessageRecipient.objects.filter(message=kept).update(settled_at=None, **recipient)
+    if item:
+        QueueItem.objects.filter(message=kept).update(**item)
+    content = data_dir / "spool" / kept.spool_name
+    sweeping = Sweep(site.node, config=transport_config())
+
+    for days in (3, 30, 365):
+        for _pass in range(3):
+            sweeping.run_once(timezone.now() + timedelta(days=days))
+
+    assert spool_files(data_dir) == [content]
+    assert list(Message.objects.values_list("pk", flat=True)) == [kept.pk]
+    assert MessageRecipient.objects.filter(message=kept).count() == QueueItem.objects.filter(message=kept).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.rule("QU-11")
+def test_content_whose_rows_are_on_their_way_stays_even_without_a_safety_net(site, pickup, transport, data_dir):
+    from dataclasses import replace
+
+    pickup("known.eml", FAX % 1)
+    transport()
+    (known,) = spool_files(data_dir)
+    fresh = known.with_name("0" * 32 + ".eml")
+    fresh.write_bytes(b"its batch commits in a moment")
+    config = replace(transport_config(), safety_net=timedelta(0))
+    hour = timezone.now().replace(minute=0, second=0, microsecond=0)
+
+    Sweep(site.node, config=config).run_once(hour + timedelta(hours=1, seconds=1))
+    assert fresh.exists()
+
+    Sweep(site.node, config=config).run_once(hour + timedelta(hours=2, seconds=1))
+    assert not fresh.exists()

@@ -29,6 +29,8 @@ DEFAULTS = {
     "TransientFailureRetryInterval": "00:05:00",
     "OutboundConnectionFailureRetryInterval": "00:10:00",
     "MailboxDeliveryQueueRetryInterval": "00:05:00",
+    "MessageRetryInterval": "00:15:00",
+    "MailboxFullGracePeriod": "00:00:00",
     "MessageExpirationTimeout": "2.00:00:00",
     "ExpireSuspended": True,
     "MaxIdleTimeBeforeResubmit": "12:00:00",
@@ -51,9 +53,8 @@ def put(option, value):
     call_command("node", "set", f"--{option}={value}")
 
 
-@pytest.mark.rule(
-    "QR-1", "QR-2", "QR-3", "QR-4", "QR-5", "QR-7", "QR-8", "QR-11", "QR-13", "QR-14", "QR-18", "QA-7", "QX-4", "RT-40"
-)
+@pytest.mark.rule("QR-1", "QR-2", "QR-3", "QR-4", "QR-5", "QR-6", "QR-7", "QR-8", "QR-11", "QR-13", "QR-14", "QR-18")
+@pytest.mark.rule("QA-1", "QA-7", "QX-4", "RT-40")
 def test_the_defaults_are_those_of_exchange_and_what_is_exported_can_be_set_again(site):
     assert got() == DEFAULTS
     changed = DEFAULTS | {
@@ -68,7 +69,7 @@ def test_the_defaults_are_those_of_exchange_and_what_is_exported_can_be_set_agai
     assert (row.glitch_retry_interval, row.safety_net_hold) == (timedelta(seconds=7), timedelta(days=3, hours=4))
 
 
-@pytest.mark.rule("QR-1", "QR-2", "QR-3", "QR-4", "QR-5", "QR-7", "QR-8", "QR-13", "QR-14", "RT-31", "RT-40")
+@pytest.mark.rule("QR-1", "QR-2", "QR-3", "QR-4", "QR-5", "QR-6", "QR-7", "QR-8", "QR-13", "QR-14", "RT-31", "RT-40")
 @pytest.mark.parametrize(
     ("option", "fit", "unfit", "told"),
     [
@@ -83,6 +84,8 @@ def test_the_defaults_are_those_of_exchange_and_what_is_exported_can_be_set_agai
             "From 00:00:01 to 20.00:00:00.",
         ),
         ("mailbox-delivery-queue-retry-interval", "00:00:01 1.00:00:00", "00:00:00 1.00:00:01", "From 00:00:01 to"),
+        ("message-retry-interval", "00:00:01 1.00:00:00", "00:00:00 1.00:00:01", "From 00:00:01 to 1.00:00:00."),
+        ("mailbox-full-grace-period", "00:00:00 90.00:00:00", "90.00:00:01", "From 00:00:00 to 90.00:00:00."),
         ("message-expiration-timeout", "00:00:05 90.00:00:00", "00:00:04 90.00:00:01", "From 00:00:05 to 90.00:00:00."),
         ("poison-threshold", "1 10", "0 11", "PoisonThreshold"),
         ("queue-max-idle-time", "00:00:05 01:00:00", "00:00:04 01:00:01", "From 00:00:05 to 01:00:00."),
@@ -250,7 +253,11 @@ def test_suspending_a_message_or_a_longer_timeout_does_not_extend_its_life(site,
 
     put("message-expiration-timeout", "3.00:00:00")
     for verb in (Verb.SUSPEND, Verb.RESUME):
-        job = jobs.start(site.node, Order(verb=verb, actor="ann", queue=Queue.objects.get()), now=now)
+        job = jobs.start(
+            site.node,
+            Order(verb=verb, actor="ann", queue=Queue.objects.exclude(next_hop_domain="Submission").get()),
+            now=now,
+        )
         jobs.run_to_end(job, config=transport_config(), now=now)
         assert QueueItem.objects.get().state == {"suspend": "suspended", "resume": "ready"}[verb]
     transport(now + timedelta(minutes=59))

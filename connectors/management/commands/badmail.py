@@ -17,7 +17,7 @@ from connectors import reasons
 from connectors.choices import FileState, SourceKind
 from connectors.errors import FcwebError
 from connectors.models import SourceFile
-from connectors.transport import badmail
+from connectors.transport import bad_file_split, badmail
 
 _EXIT_CODES = {"BAD_FILE_UNKNOWN": 3, "BAD_FILE_GONE": 4, "BAD_FILE_TAKEN": 4}
 
@@ -77,7 +77,7 @@ class Command(BaseCommand):
 
     def _split(self, options: dict[str, Any]) -> None:
         row = _find(options["number"])
-        self._tell(row, badmail.split(row, by="command", now=timezone.now()), options)
+        self._tell(row, bad_file_split.split(row, by="command", now=timezone.now()), options)
 
     def _tell(self, row: SourceFile, names: list[str], options: dict[str, Any]) -> None:
         if options["json"]:

@@ -16,6 +16,7 @@ from connectors import audit, configuration, drop_directory, exchange_dialect, r
 from connectors.configuration import ListChange
 from connectors.errors import ConfigurationError, FcwebError
 from connectors.exchange_dialect import BOOLEANS, Line
+from connectors.mail.sizes import with_attachments
 from connectors.models import ForeignConnector
 
 _FLAGS = ("enabled", "hold", "scoped", "relay-dsn-required", "one-recipient-per-file")
@@ -90,7 +91,9 @@ class Command(BaseCommand):
             return
         for connector in found:
             spaces = ", ".join(str(space) for space in connector.address_spaces.all())
-            self.stdout.write(f"{connector.name}\t{'enabled' if connector.enabled else 'disabled'}\t{spaces}")
+            limit = connector.max_message_bytes
+            shown = "" if limit is None else f"\t{with_attachments(limit)}"
+            self.stdout.write(f"{connector.name}\t{'enabled' if connector.enabled else 'disabled'}\t{spaces}{shown}")
 
     def _remove(self, options: dict[str, Any]) -> None:
         connector = configuration.find(options["name"])

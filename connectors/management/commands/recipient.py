@@ -13,7 +13,15 @@ from connectors import audit, recipient_configuration
 from connectors.choices import DirectoryKind, GroupReports
 from connectors.configuration import ListChange
 from connectors.errors import FcwebError
+from connectors.mail.sizes import with_attachments
 from connectors.models import DirectoryRecipient
+
+_LIMITS = {
+    "max-send-size": "largest message a mailbox sends: 10MB (about 7.5MB of attachments), or unlimited",
+    "max-receive-size": "largest message a mailbox receives, the same way",
+    "recipient-limits": "recipients a message of a mailbox may have, or unlimited",
+    "quota": "what a mailbox holds: 2GB, or unlimited",
+}
 
 
 class Command(BaseCommand):
@@ -38,6 +46,8 @@ class Command(BaseCommand):
             )
             verb.add_argument("--manager", help="of a group, by any address; empty for none")
             verb.add_argument("--reports-to", choices=GroupReports.values, help="who hears of a group's members")
+        for option, text in _LIMITS.items():
+            change.add_argument(f"--{option}", help=text)
         for option in ("add-proxy", "remove-proxy", "add-member", "remove-member"):
             change.add_argument(f"--{option}", action="append", default=[])
         verbs.add_parser("remove").add_argument("address")
@@ -70,8 +80,15 @@ class Command(BaseCommand):
 
     def _set(self, options: dict[str, Any]) -> list[DirectoryRecipient]:
         recipient = recipient_configuration.find(options["address"])
+        limits = recipient_configuration.limits(
+            send=options["max_send_size"],
+            receive=options["max_receive_size"],
+            recipients=options["recipient_limits"],
+            quota=options["quota"],
+        )
         recipient_configuration.change(
             recipient,
+            limits=limits,
             name=options["name"],
             primary=options["primary"],
             external=options["external"],
@@ -109,8 +126,11 @@ class Command(BaseCommand):
             self.stdout.write(json.dumps(shown if options["verb"] == "list" else shown[0], indent=2))
         elif options["verb"] == "list":
             for row in rows:
+                limits = {"sends": row.max_send_bytes, "receives": row.max_receive_bytes}
+                said = [f"{verb} {with_attachments(size)}" for verb, size in limits.items() if size is not None]
                 goes_to = row.external_address or ", ".join(recipient_configuration.members_of(row))
-                self.stdout.write(f"{row.kind}\t{row.primary_address}\t{row.name}\t{goes_to}".rstrip())
+                cells = (row.kind, row.primary_address, row.name, goes_to, ", ".join(said))
+                self.stdout.write("\t".join(cells).rstrip())
         elif options["verb"] == "get":
             for name, value in shown[0].items():
                 self.stdout.write(f"{name}: {', '.join(value) if isinstance(value, list) else value}")

@@ -1,6 +1,7 @@
 """Drop: messages handed to a gateway as files in a connector's drop directory (DR-, FC-10 to FC-20).
 
-Promises: a temp file is complete and durable before `delivery` publishes it; the quota is never exceeded.
+Promises: a temp file is complete and durable before `delivery` publishes it; the quota is never exceeded;
+what is delivered is a durable file under its final name (QR-46).
 Leaves to neighbours: the rename that publishes, rows and events (delivery). Deleting is the reader's (DR-35).
 Crash: temp names are committed first, so `delivery.recover` knows every file here that is ours.
 """
@@ -10,6 +11,8 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from connectors import disk, drop_directory
@@ -18,9 +21,10 @@ from connectors.errors import FcwebError
 from connectors.mail import drop_format
 from connectors.mail.envelope import Recipient
 from connectors.models import ForeignConnector, Queue
-from connectors.transport.couriers.base import HopFailure, ItemFailure, Prepared
+from connectors.transport.couriers import content
+from connectors.transport.couriers.base import HopFailure, ItemDeferral, ItemFailure, Prepared
+from connectors.transport.leasing import LeasedItem
 from connectors.transport.original_size import routing_size
-from connectors.transport.queue import LeasedItem
 
 _FAILURES = {
     errno.ENOENT: HopFailure(text="451 4.3.5 Drop directory does not exist", context="DropMissing"),
@@ -51,6 +55,9 @@ class DropCourier:
     def __init__(self, config: TransportConfig) -> None:
         self._config = config
 
+    def use(self, config: TransportConfig) -> None:
+        self._config = config
+
     def directory(self, queue: Queue) -> Path | HopFailure:
         connector = _connector(queue)
         if connector is None:
@@ -63,35 +70,46 @@ class DropCourier:
     def connector_name(self, queue: Queue) -> str:
         return queue.connector_name
 
-    def prepare(self, queue: Queue, items: Sequence[LeasedItem]) -> Prepared:
+    def prepare(self, queue: Queue, items: Sequence[LeasedItem], *, now: datetime) -> Prepared:
         connector = _connector(queue)
         if connector is None:
             return Prepared(left=items, trouble=_NO_CONNECTOR)
         directory = Path(items[0].directory)
+        deferred: list[ItemDeferral] = []
         try:
             _probe(directory, items[0].temp_name)
-            files = self._files(connector, directory, items)
-            fitting, failed, trouble = self._within_quota(connector, directory, items, files)
+            files = self._files(connector, directory, items, deferred)
+            fitting, failed, trouble = self._within_quota(connector, directory, items, files, deferred)
             self._write(directory, fitting, files)
         except OSError as error:
             disk.clean_up(directory / item.temp_name for item in items)
             return Prepared(left=items, trouble=failure(error))
-        kept = {item.pk for item in fitting} | {item.item.pk for item in failed}
-        return Prepared(
-            written=fitting, failed=failed, left=[item for item in items if item.pk not in kept], trouble=trouble
-        )
+        kept = {item.pk for item in (*fitting, *(one.item for one in failed), *(one.item for one in deferred))}
+        left = [item for item in items if item.pk not in kept]
+        return Prepared(written=fitting, failed=failed, deferred=deferred, left=left, trouble=trouble)
 
     def _files(
-        self, connector: ForeignConnector, directory: Path, items: Sequence[LeasedItem]
+        self,
+        connector: ForeignConnector,
+        directory: Path,
+        items: Sequence[LeasedItem],
+        deferred: list[ItemDeferral],
     ) -> dict[int, Sequence[bytes] | None]:
-        """Return the bytes of each file that differs from its spool file or cannot be linked; None for a link."""
+        """Return the bytes of each file that differs from its spool file or cannot be linked; None for a link.
+
+        An item whose content cannot be read is missing here, and deferred.
+        """
         linkable = _same_place(self._config.spool_dir, directory)
-        return {
-            item.pk: None
-            if linkable and _is_spool_file(item, connector)
-            else _rendered(f"{self._config.spool_dir}/{item.message.spool_name}", item, connector)
-            for item in items
-        }
+        files: dict[int, Sequence[bytes] | None] = {}
+        for item in items:
+            if linkable and _is_spool_file(item, connector):
+                files[item.pk] = None
+                continue
+            source = f"{self._config.spool_dir}/{item.message.spool_name}"
+            chunks = content.read(item, partial(_rendered, source, item, connector), deferred)
+            if chunks is not None:
+                files[item.pk] = chunks
+        return files
 
     def _within_quota(
         self,
@@ -99,8 +117,9 @@ class DropCourier:
         directory: Path,
         items: Sequence[LeasedItem],
         files: dict[int, Sequence[bytes] | None],
+        deferred: list[ItemDeferral],
     ) -> tuple[list[LeasedItem], list[ItemFailure], HopFailure | None]:
-        """Split a batch by size and quota. Rules: DR-22, DR-28 to DR-30, QR-43, QR-44."""
+        """Split a batch by size and quota. Rules: DR-22, DR-28 to DR-30, QR-43, QR-44, QL-7, QL-9."""
         fitting: list[LeasedItem] = []
         failed: list[ItemFailure] = []
         quota = connector.drop_directory_quota
@@ -108,9 +127,14 @@ class DropCourier:
         limit = connector.max_message_bytes
         trouble = None
         for item in items:
+            if item.pk not in files:
+                continue
             chunks = files[item.pk]
+            routed = None if limit is None else content.read(item, partial(self._routing_size, item), deferred)
+            if routed is None and limit is not None:
+                continue
             size = item.message.size + item.message.content_offset if chunks is None else sum(map(len, chunks))
-            if (limit is not None and self._routing_size(item) > limit) or (quota is not None and size > quota):
+            if (limit is not None and routed is not None and routed > limit) or (quota is not None and size > quota):
                 text = "550 5.3.4 ROUTING.SizeLimit; message is too large for the connector"
                 failed.append(ItemFailure(item=item, text=text, context="Size"))
             elif free is None:

@@ -1,23 +1,29 @@
 """Mailbox: messages stored in the Maildir of a local recipient (RT-4).
 
 The store is ours: its folders are made when needed. One item holds one recipient (see categorizer). A full mailbox
-is a permanent failure, as in Exchange 2013 (MT-F, MTA-15).
+is a permanent failure, as in Exchange 2013 (MT-F), unless the server has patience with it (MTA-15).
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
 
 from connectors import disk
+from connectors.choices import Refusal
 from connectors.conf import TransportConfig
 from connectors.mail.address import TypedAddress, address_key
 from connectors.models import DirectoryRecipient, ProxyAddress, Queue, proxy_key
-from connectors.transport.couriers.base import HopFailure, ItemFailure, Prepared
-from connectors.transport.queue import LeasedItem
+from connectors.transport.couriers import content
+from connectors.transport.couriers.base import HopFailure, ItemDeferral, ItemFailure, Prepared
+from connectors.transport.leasing import LeasedItem
+
+_FULL = "mailbox full; STOREDRV.Deliver; the mailbox is over its quota"
 
 
 def store_path(queue: Queue) -> Path:
@@ -39,6 +45,9 @@ class MailboxCourier:
     def __init__(self, config: TransportConfig) -> None:
         self._config = config
 
+    def use(self, config: TransportConfig) -> None:
+        self._config = config
+
     def folder_of(self, item: LeasedItem) -> str:
         return folder_name(item.recipients[0].address)
 
@@ -48,22 +57,36 @@ class MailboxCourier:
     def connector_name(self, queue: Queue) -> str:
         return ""
 
-    def prepare(self, queue: Queue, items: Sequence[LeasedItem]) -> Prepared:
+    def prepare(self, queue: Queue, items: Sequence[LeasedItem], *, now: datetime) -> Prepared:
         root = Path(items[0].directory)
+        deferred: list[ItemDeferral] = []
+        failed: list[ItemFailure] = []
+        written: list[LeasedItem] = []
         try:
-            fitting, failed = _within_quota(root, items)
+            fitting, full = _within_quota(root, items)
+            for item in full:
+                if now - item.message.received_at < self._config.mailbox_full_grace:
+                    context = Refusal.MAILBOX_FULL.value
+                    deferred.append(ItemDeferral(item=item, text=f"452 4.2.2 {_FULL}", context=context))
+                else:
+                    failed.append(ItemFailure(item=item, text=f"554 5.2.2 {_FULL}", context="MailboxFull"))
             by_folder: dict[str, list[LeasedItem]] = {}
             for item in fitting:
                 by_folder.setdefault(_folder_of(item), []).append(item)
             for folder, batch in by_folder.items():
                 _make(root, folder)
-                files = [(item.temp_name.rpartition("/")[2], self._content(item)) for item in batch]
+                files = []
+                for item in batch:
+                    chunks = content.read(item, partial(self._content, item), deferred)
+                    if chunks is not None:
+                        files.append((item.temp_name.rpartition("/")[2], chunks))
+                        written.append(item)
                 disk.write_batch(root / folder / "tmp", files, mode=self._config.sync)
         except OSError as error:
             disk.clean_up(root / item.temp_name for item in items)
             text = f"451 4.3.0 Mailbox store: {error.strerror or error}"
             return Prepared(left=items, trouble=HopFailure(text=text, context="StoreIO"))
-        return Prepared(written=fitting, failed=failed)
+        return Prepared(written=written, failed=failed, deferred=deferred)
 
     def _content(self, item: LeasedItem) -> Sequence[bytes]:
         raw = (self._config.spool_dir / item.message.spool_name).read_bytes()
@@ -71,24 +94,23 @@ class MailboxCourier:
         return head.encode("utf-8", "replace"), raw[item.message.content_offset :]
 
 
-def _within_quota(root: Path, items: Sequence[LeasedItem]) -> tuple[list[LeasedItem], list[ItemFailure]]:
-    """Split a batch into what fits and what finds its mailbox full (MT-F). One query; only limited folders are read."""
+def _within_quota(root: Path, items: Sequence[LeasedItem]) -> tuple[list[LeasedItem], list[LeasedItem]]:
+    """Split a batch into what fits and what finds its mailbox full. One query; only limited folders are read."""
     limits = _quotas({item.recipients[0].address for item in items})
     used = {folder: _usage(root / folder) for folder in {_folder_of(i) for i in items if _limit(i, limits) is not None}}
     fitting: list[LeasedItem] = []
-    failed: list[ItemFailure] = []
+    full: list[LeasedItem] = []
     for item in items:
         limit = _limit(item, limits)
         folder = _folder_of(item)
         if limit is None:
             fitting.append(item)
         elif used[folder] + item.message.size > limit:
-            text = "554 5.2.2 mailbox full; STOREDRV.Deliver; the mailbox is over its quota"
-            failed.append(ItemFailure(item=item, text=text, context="MailboxFull"))
+            full.append(item)
         else:
             used[folder] += item.message.size
             fitting.append(item)
-    return fitting, failed
+    return fitting, full
 
 
 def _limit(item: LeasedItem, limits: dict[str, int]) -> int | None:

@@ -153,7 +153,8 @@ function isInUse(element) {
   return (
     element.matches(":hover") ||
     element.contains(document.activeElement) ||
-    $("details[open]", element) !== null ||
+    $("details[open], input:checked", element) !== null ||
+    [...element.querySelectorAll("input:not([type=checkbox], [type=hidden])")].some((i) => i.value !== i.defaultValue) ||
     (selection !== null && !selection.isCollapsed && element.contains(selection.anchorNode))
   );
 }

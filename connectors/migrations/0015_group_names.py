@@ -2,7 +2,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("connectors", "0009_deliver_again")]
+    dependencies = [("connectors", "0014_drain")]
 
     operations = [
         migrations.AlterModelOptions(

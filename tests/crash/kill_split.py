@@ -1,0 +1,159 @@
+"""Child of the crash test: splits a file of glued exports and dies at every step of it, one after the other.
+
+usage: kill_split.py EVERY [greedy]      (needs a set-up FCWEB_DATA_DIR)
+A step is one rename, unlink, open, write, chown, fsync or commit; the process dies before it and after it. After each
+death the transport runs twice, as it would after a restart. Prints one JSON line a death: the step and the outcome.
+`greedy`: a reader takes each part out of the directory the instant it appears.
+"""
+
+import io
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import sys
+from pathlib import Path
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "fcweb.settings")
+import django
+
+django.setup()
+from django.core.management import call_command
+from django.db import connection
+
+from connectors import disk
+from connectors.models import SourceFile
+from connectors.transport import bad_file_split
+
+DATA = Path(os.environ["FCWEB_DATA_DIR"])
+REPLAY, DROP, COLLECTED = DATA / "replay", DATA / "drop" / "Fax", DATA / "collected"
+EVERY = int(sys.argv[1])
+GREEDY = len(sys.argv) > 2
+PARTS = 3
+
+
+def glued():
+    parts = []
+    for number in range(1, PARTS + 1):
+        content = b"Subject: %d\r\n\r\nBody %d\r\n" % (number, number)
+        block = b"X-Sender: <alice@fcweb.test>\r\nX-Receiver: <IMCEAFAX-%d@fcweb.test>\r\n" % number
+        parts.append(block + b"X-EndOfInjectedXHeaders: %d\r\n" % len(content) + content)
+    return b"".join(parts)
+
+
+def reset():
+    """Empty the data directory's mail, keep its configuration, and put the glued file there."""
+    database = sqlite3.connect(DATA / "fcweb.sqlite3")
+    database.execute("PRAGMA foreign_keys=OFF")
+    for table in ("messagerecipient", "queueitem", "sourcefile", "message", "queue", "eventlogentry"):
+        database.execute(f"DELETE FROM connectors_{table}")
+    database.execute("DELETE FROM auditlog_logentry")
+    database.execute("UPDATE connectors_node SET settle_seconds = 0")
+    database.commit()
+    database.close()
+    for folder in (REPLAY, DROP, COLLECTED, DATA / "run"):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    path = REPLAY / "two.eml"
+    path.write_bytes(glued())
+    os.utime(path, (1_700_000_000, 1_700_000_000))
+
+
+def transport():
+    call_command("transport", once=True, skip_checks=True, stdout=io.StringIO())
+
+
+def forked(action):
+    """Do something in a fork; return its wait status and what it wrote."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writer)
+        with os.fdopen(reader) as pipe:
+            text = pipe.read()
+        return os.waitpid(child, 0)[1], json.loads(text or "[]")
+    result = action()
+    with os.fdopen(writer, "w") as pipe:
+        json.dump(result, pipe)
+    os._exit(0)
+
+
+class Counter:
+    """Counts the steps and ends the process at one of them."""
+
+    def __init__(self, kill_at):
+        self.kill_at = kill_at
+        self.steps = []
+
+    def step(self, name):
+        self.steps.append(name)
+        if len(self.steps) == self.kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(self, name, function):
+        def wrapper(*args, **kwargs):
+            self.step(f"before {name}")
+            result = function(*args, **kwargs)
+            self.step(f"after {name}")
+            return result
+
+        return wrapper
+
+
+def splitting(kill_at):
+    counter = Counter(kill_at)
+    plain_rename, publish = os.rename, disk.rename_new
+
+    def greedy(source, target):
+        publish(source, target)
+        plain_rename(target, COLLECTED / Path(target).name)
+
+    def action():
+        row = SourceFile.objects.select_related("node").get(state="bad")
+        disk.rename_new = counter.counted("rename", greedy if GREEDY else publish)
+        for name in ("unlink", "open", "writev", "chown", "fsync"):
+            setattr(os, name, counter.counted(name, getattr(os, name)))
+        connection.ensure_connection()
+        connection._commit = counter.counted("commit", connection._commit)
+        bad_file_split.split(row, by="test", now=row.settled_at)
+        return counter.steps
+
+    return forked(action)
+
+
+def outcome():
+    """Return what became of the parts."""
+    database = sqlite3.connect(DATA / "fcweb.sqlite3")
+    rows = database.execute("SELECT state FROM connectors_sourcefile WHERE reason != ''").fetchall()
+    open_events = database.execute("SELECT count(*) FROM connectors_eventlogentry WHERE cleared_at IS NULL").fetchone()
+    database.close()
+    seen = [*DROP.glob("*.eml"), *COLLECTED.glob("*.eml")]
+    return {
+        "parts": sorted(path.read_bytes().rpartition(b"\r\n\r\n")[2].decode().strip() for path in seen),
+        "left": sorted(path.name for path in REPLAY.iterdir()),
+        "rows": [state for (state,) in rows],
+        "alarms": open_events[0],
+    }
+
+
+def restart():
+    forked(transport)
+    for path in REPLAY.glob("*.eml") if GREEDY else ():
+        os.rename(path, COLLECTED / path.name)
+    forked(transport)
+
+
+reset()
+forked(transport)
+status, steps = splitting(0)
+restart()
+print(json.dumps({"step": 0, "name": f"{len(steps)} steps", "outcome": outcome()}), flush=True)
+for kill_at in range(1, len(steps) + 1, EVERY):
+    reset()
+    forked(transport)
+    status, _lived = splitting(kill_at)
+    died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    restart()
+    name = steps[kill_at - 1] if died else f"ended with status {status}"
+    print(json.dumps({"step": kill_at, "name": name, "outcome": outcome()}), flush=True)
