@@ -17,4 +17,4 @@ class ConnectorsConfig(AppConfig):
 
         for model in models.AUDITED:
             lists = {field.name for field in model._meta.many_to_many}
-            auditlog.register(model, m2m_fields=lists)
+            auditlog.register(model, m2m_fields=lists - {"members"})  # those of groups: recipient_configuration

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
+from connectors import audit
 from connectors.choices import DirectoryKind, GroupReports
 from connectors.configuration import ListChange, mailbox_size, quota_size
 from connectors.errors import ConfigurationError
@@ -57,11 +58,16 @@ def shown(recipient: DirectoryRecipient) -> dict[str, object]:
         "ProhibitSendReceiveQuota": format_size(recipient.max_mailbox_bytes),
     }
     if recipient.kind == DirectoryKind.GROUP:
-        found["Members"] = [member.primary_address for member in recipient.members.order_by("primary_address")]
+        found["Members"] = members_of(recipient)
         found["ManagedBy"] = recipient.manager.primary_address if recipient.manager is not None else None
         found["ReportToOriginatorEnabled"] = recipient.reports_to == GroupReports.ORIGINATOR
         found["ReportToManagerEnabled"] = recipient.reports_to == GroupReports.MANAGER
     return found
+
+
+def members_of(group: DirectoryRecipient) -> list[str]:
+    """Return the primary addresses of a group's members, in alphabetical order."""
+    return sorted(member.primary_address for member in group.members.all())
 
 
 def limits(
@@ -143,6 +149,7 @@ def change_group(
     check_reports(group.reports_to, group.manager)
     group.save()
     if members:
+        before = members_of(group)
         added = [find(address) for address in (*members.replace, *members.add)]
         check_members(group, added)
         if members.replace:
@@ -150,6 +157,7 @@ def change_group(
         else:
             group.members.add(*added)
         group.members.remove(*(find(address) for address in members.remove))
+        audit.list_changed(group, "members", before=before, after=members_of(group))
     ConfigGeneration.bump()
 
 
@@ -241,5 +249,12 @@ def announce(recipient: DirectoryRecipient) -> None:
 @transaction.atomic
 def remove(recipient: DirectoryRecipient) -> None:
     """Delete a recipient with its proxies; groups lose it as member and manager, the mail of a mailbox stays on disk."""
+    for group in recipient.managed_groups.all():
+        group.manager = None
+        group.save()  # one by one, so that each is audited
+    for group in recipient.groups.all():
+        before = members_of(group)
+        group.members.remove(recipient)
+        audit.list_changed(group, "members", before=before, after=members_of(group))
     recipient.delete()
     ConfigGeneration.bump()

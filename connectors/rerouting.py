@@ -15,9 +15,11 @@ from django.utils.translation import ngettext
 from connectors import configuration, routing_table
 from connectors.choices import FREE, QueueStatus
 from connectors.models import Connector, ForeignConnector, MessageRecipient, Node, Queue, QueueItem
-from connectors.transport.routing import Verdict, resolve
+from connectors.transport.expansion import Terms, expand
+from connectors.transport.routing import Resolution, Verdict, resolve
 
 _LOOKED_AT = 500  # recipients that are routed on trial
+_NO_TERMS = Terms(return_path="", notify="", orcpt="")  # who would be told makes no difference here
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +102,10 @@ def after(connector: ForeignConnector, *, before: configuration.Facts) -> Foreca
 
 
 def _verdicts(connector: Connector, node: Node) -> list[Verdict]:
-    """Route the first recipients that wait for a connector on a node by the tables of this transaction."""
+    """Route the first recipients that wait for a connector on a node by the tables of this transaction.
+
+    One whose address has become a group's since counts as its members.
+    """
     rows = list(
         MessageRecipient.objects.filter(
             item__queue__next_hop_connector=connector.guid, item__queue__node=node, item__state__in=FREE
@@ -113,4 +118,15 @@ def _verdicts(connector: Connector, node: Node) -> list[Verdict]:
         return []
     table = routing_table.fresh(node)
     directory = routing_table.directory_for({address for address, _size in rows}, table)
-    return [resolve(address, size=size, table=table, directory=directory).verdict for address, size in rows]
+
+    def verdicts(address: str, size: int) -> list[Verdict]:
+        def way(other: str) -> Resolution:
+            return resolve(other, size=size, table=table, directory=directory)
+
+        resolution = way(address)
+        if resolution.verdict is not Verdict.EXPAND:
+            return [resolution.verdict]
+        found = expand(resolution, _NO_TERMS, taken=set(), resolve=way)
+        return [member.resolution.verdict for member in found.members] or [Verdict.FAIL]  # docs/adr/0008
+
+    return [verdict for address, size in rows for verdict in verdicts(address, size)]

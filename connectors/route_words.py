@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from django.utils.formats import number_format
 from django.utils.functional import Promise
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, ngettext
 
 from connectors import display
 from connectors.transport.routing import Candidate, LostBecause, Resolution, Step, Verdict
@@ -17,6 +18,7 @@ STEPS: dict[str, Promise] = {
     ),
     "mailbox": gettext_lazy("It belongs to the mailbox “%(name)s” here."),
     "contact": gettext_lazy("It belongs to the contact “%(name)s”, whose mail goes to %(address)s."),
+    "group": gettext_lazy("It belongs to the group “%(name)s”, which is replaced by its members."),
     "ambiguous": gettext_lazy("More than one recipient has the address %(address)s, so none can be chosen."),
     "mailbox-size": gettext_lazy("The message is larger than the mailbox %(name)s may receive: %(limit)s."),
     "loop": gettext_lazy("The contacts point at one another in a circle."),
@@ -64,6 +66,8 @@ def candidate_sentence(candidate: Candidate) -> str:
 def verdict_sentence(resolution: Resolution) -> str:
     """Return the answer of the page in one sentence."""
     hop = resolution.next_hop
+    if resolution.group is not None:
+        return _group_sentence(resolution)
     if resolution.verdict is Verdict.FAIL or hop is None:
         return _("The message is returned to its sender: nobody can deliver to %(address)s.") % {
             "address": str(resolution.final)
@@ -78,3 +82,25 @@ def verdict_sentence(resolution: Resolution) -> str:
         "address": str(resolution.final),
         "connector": hop.connector_name,
     }
+
+
+def _group_sentence(resolution: Resolution) -> str:
+    words = {"address": str(resolution.final)}
+    if resolution.verdict is Verdict.FAIL:
+        return _("The message is returned to its sender: the group %(address)s has no members.") % words
+    return _("%(address)s is a group: its members get the message in its place.") % words
+
+
+def members_sentence(address: str, *, count: int, failing: int) -> str:
+    """Say how many get the message in place of a group, and how many of them cannot be reached."""
+    words = {"address": address, "count": number_format(count), "failing": number_format(failing)}
+    if not count:
+        return _("%(address)s is a group whose members are all recipients already.") % words
+    text = ngettext(
+        "%(address)s is a group: %(count)s recipient gets the message in its place.",
+        "%(address)s is a group: %(count)s recipients get the message in its place.",
+        count,
+    )
+    if failing:
+        text += " " + ngettext("%(failing)s cannot be reached.", "%(failing)s cannot be reached.", failing)
+    return text % words

@@ -106,6 +106,10 @@ def pages(site: Site) -> dict[str, str]:
         several = "SELECT id FROM tracking_trackedmessage ORDER BY id DESC LIMIT 1"
         full = "SELECT id FROM connectors_queue WHERE status = 'Retry' ORDER BY id LIMIT 1"
         bad = "SELECT id FROM connectors_sourcefile WHERE state = 'bad' ORDER BY id DESC LIMIT 1"
+        split = "SELECT e.message_id, p.id FROM tracking_trackingevent e JOIN tracking_trackedmessage p "
+        split += "ON p.internal_message_id = CAST(e.reference AS INTEGER) WHERE e.event = 'TRANSFER' ORDER BY e.id DESC"
+        copy, parent = database.execute(split).fetchone()
+        group = database.execute("SELECT id FROM connectors_directoryrecipient WHERE kind = 'group'").fetchone()[0]
         found = [database.execute(query).fetchone()[0] for query in (failed, several, full, bad)]
         connector = database.execute("SELECT id FROM connectors_connector WHERE name = 'SMS'").fetchone()[0]
         node = database.execute("SELECT id FROM connectors_node").fetchone()[0]
@@ -116,6 +120,8 @@ def pages(site: Site) -> dict[str, str]:
         "tracking-nothing": "/tracking/?subject=nothing-has-this-subject",
         "message-failed": f"/message/{found[0]}/",
         "message": f"/message/{found[1]}/",
+        "message-group": f"/message/{parent}/",
+        "message-copy": f"/message/{copy}/",
         "queues": "/queues/",
         "queue": f"/queues/{found[2]}/",
         "queue-messages": "/queues/messages/",
@@ -127,11 +133,15 @@ def pages(site: Site) -> dict[str, str]:
         "route": "/route/",
         "route-answered": "/route/?address=FAX:%2B1 425 555 0100",
         "route-unknown": "/route/?address=TELEX:842 4041",
+        "route-group": "/route/?address=orders@fcweb.test&sender=emma.brown@fcweb.test",
         "not-found": "/no-such-page/",
         "admin": "/admin/",
         "admin-connectors": "/admin/connectors/foreignconnector/",
         "admin-connector": f"/admin/connectors/foreignconnector/{connector}/change/",
         "admin-connector-new": "/admin/connectors/foreignconnector/add/",
+        "admin-groups": "/admin/connectors/group/",
+        "admin-group": f"/admin/connectors/group/{group}/change/",
+        "admin-group-new": "/admin/connectors/group/add/",
         "admin-node": f"/admin/connectors/node/{node}/change/",
     }
 

@@ -66,7 +66,7 @@ class LiveConsumer(GuardedConsumer):
                 return
             stream.TAIL.join(self)
             last = content.get("last")
-            await self._catch_up(last if isinstance(last, int) and 0 < last < 2**62 else 0)
+            await self._catch_up(last if isinstance(last, int) and 0 <= last < 2**62 else None)
             self.tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self.recheck())]
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
@@ -96,12 +96,12 @@ class LiveConsumer(GuardedConsumer):
         self.pending_rows += count
         self.wake.set()
 
-    async def _catch_up(self, seen: int) -> None:
-        """Send what was committed since the client was last here (MTL-1)."""
+    async def _catch_up(self, seen: int | None) -> None:
+        """Send what was committed since the client was last here, 0 before the first event of all (MTL-1)."""
         newest = await database_sync_to_async(stream.newest_id)()
-        if seen and newest - seen > stream.GAP_ROWS:
+        if seen is not None and newest - seen > stream.GAP_ROWS:
             await self.send_json({"type": "gap", "from": seen, "to": newest})
-        elif seen and seen < newest:
+        elif seen is not None and seen < newest:
             rows = await database_sync_to_async(stream.after)(seen, limit=stream.GAP_ROWS * 2)
             batch = stream.Batch(rows, position=rows[-1].pk if rows else newest)
             frame, _count = await database_sync_to_async(batch.frame)(self.query, self.language)

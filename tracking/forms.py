@@ -128,7 +128,7 @@ def _why(problem: Problem) -> str:
         Problem.TIME: _("Not a time: write 2h, 2026-03-05 or 2026-03-05T08:00."),
         Problem.NEGATED_TIME: _("A time cannot be negated."),
         Problem.SIZE: _("Not a size: write >1MB, <10KB or 1MB..5MB."),
-        Problem.STATE: _("Not a state: queued, deferred, transferred, delivered, partly, failed or bad."),
+        Problem.STATE: _("Not a state: queued, deferred, transferred, delivered, partly, failed, expanded or bad."),
         Problem.STATUS: _("Not a status: write 5xx, 550 or 5.1.2."),
         Problem.EMPTY: _("A value is missing."),
         Problem.PATTERN: _("Too many *: at most six in one pattern."),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 from django.db.models import Q
@@ -13,12 +13,16 @@ from django.utils.translation import ngettext
 
 from tracking import custom_data, warning_words
 from tracking.choices import TrackedState
+from tracking.fold import address_key
 from tracking.models import TrackedMessage, TrackingEvent
 from tracking.rows import EventRow, rows_of
 
 _RELATED = 20
 _MILLISECONDS_UP_TO = timedelta(seconds=10)
-_SHOWN_STEPS = 500
+MOST_STEPS = 500  # events one page tells
+_MOST_EVENTS = 5000  # events that are read for the last word on each recipient
+_NAMED = 3  # members of a group that a sentence names
+_FINAL = frozenset({"SEND", "DELIVER", "FAIL"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,10 +52,31 @@ class Related:
     sentence: str
 
 
-def steps(tracked: TrackedMessage) -> list[Step]:
-    """Return the events of a message, oldest first (MTS-34)."""
-    rows = rows_of(list(tracked.events.select_related("message").order_by("at", "pk")[:_SHOWN_STEPS]))
-    return [Step(row=row, sentence=_told(row), since_first=row.at - rows[0].at) for row in rows]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """The last word on one recipient of a message or of one of its copies."""
+
+    address: str
+    event: str
+    status: str
+    message_pk: int  # the copy it is a recipient of
+    group: str = ""  # the group it came out of
+
+    @property
+    def is_final(self) -> bool:
+        """Tell whether nothing follows this event."""
+        return self.event in _FINAL
+
+
+def events_of(family: Sequence[TrackedMessage]) -> tuple[EventRow, ...]:
+    """Return the events of a message and its copies, oldest first (MTS-34, MTT-3)."""
+    events = TrackingEvent.objects.filter(message__in=[message.pk for message in family]).select_related("message")
+    return rows_of(list(events.order_by("at", "pk")[:_MOST_EVENTS]))
+
+
+def steps(rows: Sequence[EventRow]) -> list[Step]:
+    """Return the first events as sentences."""
+    return [Step(row=row, sentence=_told(row), since_first=row.at - rows[0].at) for row in rows[:MOST_STEPS]]
 
 
 def _told(row: EventRow) -> str:
@@ -98,8 +123,18 @@ def sentence(row: EventRow) -> str:
         "file": row.context or "–",
         "reason": row.status or row.context,
         "related": row.related_recipient,
-        "who": _who(row),
+        "who": _members(row) if row.event in {"EXPAND", "DUPLICATEEXPAND"} else _who(row),
     }
+
+
+def _members(row: EventRow) -> str:
+    """Name the first members of a group, count the others."""
+    named = ", ".join(address for address, _status in row.recipients[:_NAMED])
+    left = len(row.recipients) - _NAMED
+    if left <= 0:
+        return named
+    more = ngettext("and %(n)s more", "and %(n)s more", left) % {"n": number_format(left, force_grouping=True)}
+    return f"{named} {more}"
 
 
 def _who(row: EventRow) -> str:
@@ -126,11 +161,11 @@ def answer(tracked: TrackedMessage) -> str:
     return sentences[TrackedState(tracked.state)]
 
 
-def next_attempt(tracked: TrackedMessage, told: Sequence[Step], *, now: datetime) -> datetime | None:
+def next_attempt(tracked: TrackedMessage, rows: Sequence[EventRow], *, now: datetime) -> datetime | None:
     """Return the next attempt the last DEFER announced; None when there is none ahead (message-tracking 2.5)."""
     if tracked.state != TrackedState.DEFERRED:
         return None
-    announced = [step.row.message_info for step in told if step.row.event == "DEFER"]
+    announced = [row.message_info for row in rows if row.message_pk == tracked.pk and row.event == "DEFER"]
     try:
         moment = datetime.fromisoformat(announced[-1].partition(";")[0]) if announced else None
     except ValueError:
@@ -141,21 +176,32 @@ def next_attempt(tracked: TrackedMessage, told: Sequence[Step], *, now: datetime
     return moment if moment > now else None
 
 
-def outcomes(told: Sequence[Step]) -> list[tuple[str, str, str]]:
-    """Return (address, event, status) of each recipient's last word; a final event beats DEFER (MTT-8)."""
-    last: dict[str, tuple[str, str]] = {}
-    final = {"SEND", "DELIVER", "FAIL"}
-    for step in told:
-        if step.row.event == "RESOLVE":
-            before = last.pop(step.row.related_recipient, None)
-            if before is not None:
-                last.setdefault(step.row.first_recipient, before)
+def outcomes(rows: Sequence[EventRow]) -> list[Outcome]:
+    """Return each recipient's last word over all copies; a final event beats DEFER (MTT-8).
+
+    The members of a group take its place. That a member was named twice, or moved to a copy, is no last word.
+    """
+    last: dict[str, Outcome] = {}
+    for row in rows:
+        if row.event == "EXPAND":
+            last.pop(address_key(row.related_recipient), None)
+        elif row.event == "DUPLICATEEXPAND":
             continue
-        for address, status in step.row.recipients:
-            if last.get(address, ("", ""))[0] in final and step.row.event == "DEFER":
+        elif row.event == "RESOLVE":
+            before = last.pop(address_key(row.related_recipient), None)
+            if before is not None:
+                now = replace(before, address=row.first_recipient)
+                last.setdefault(address_key(row.first_recipient), now)
+            continue
+        for address, status in row.recipients:
+            key = address_key(address)
+            before = last.get(key)
+            if before is not None and before.is_final and row.event == "DEFER":
                 continue
-            last[address] = (step.row.event, status)
-    return [(address, event, status) for address, (event, status) in last.items()]
+            group = row.related_recipient if row.event == "EXPAND" else before.group if before else ""
+            event = before.event if before and row.event == "TRANSFER" else row.event
+            last[key] = Outcome(address=address, event=event, status=status, message_pk=row.message_pk, group=group)
+    return list(last.values())
 
 
 def file_names(told: Sequence[Step]) -> list[tuple[str, str]]:
@@ -171,13 +217,14 @@ def file_names(told: Sequence[Step]) -> list[tuple[str, str]]:
     return [(kind, name) for kind, name in names if kind and name]
 
 
-def related(tracked: TrackedMessage, told: Sequence[Step]) -> list[Related]:
-    """Return notices about this message, the message a notice is about, and other copies (MTT-3, MTT-5)."""
+def related(tracked: TrackedMessage, told: Sequence[Step], family: Sequence[TrackedMessage]) -> list[Related]:
+    """Return notices about this message and its copies, and the message a notice is about (MTT-5)."""
     found: dict[int, Related] = {}
+    own = {message.pk for message in family}
 
     def add(messages: Sequence[TrackedMessage], text: str) -> None:
         for message in messages:
-            if message.pk != tracked.pk:
+            if message.pk not in own:
                 found.setdefault(message.pk, Related(message=message, sentence=text))
 
     by_id = TrackedMessage.objects.order_by("pk")
@@ -189,9 +236,6 @@ def related(tracked: TrackedMessage, told: Sequence[Step]) -> list[Related]:
         add(_notices_by_reference(tracked), _("notice about this message"))
         same = by_id.filter(message_id=tracked.message_id).exclude(network_message_id=tracked.network_message_id)
         add(list(same[:_RELATED]), _("submitted with the same Message-ID"))
-    if tracked.network_message_id:
-        copies = by_id.filter(network_message_id=tracked.network_message_id)
-        add(list(copies[:_RELATED]), _("copy of this message"))
     return list(found.values())
 
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from fcweb.http import wants_partial
-from tracking import exchange_log, forms, search, story, stream
+from tracking import exchange_log, family, forms, search, story, stream
 from tracking.models import TrackedMessage
 from tracking.query import SearchQuery, parse
 from tracking.rows import EventRow
@@ -131,15 +131,24 @@ def _json_lines(rows: Sequence[EventRow]) -> str:
 def message(request: HttpRequest, pk: int) -> HttpResponse:
     """One message: state, story, recipients, facts, notices, raw rows."""
     tracked = get_object_or_404(TrackedMessage, pk=pk)
-    told = story.steps(tracked)
+    copies = family.of(tracked)
+    rows = story.events_of(copies)
+    told = story.steps(rows)
+    relatives = family.tree(copies, rows)
+    own_copies = family.copies_of(tracked, relatives)
     context = {
         "tracked": tracked,
         "steps": told,
+        "is_cut": len(rows) > len(told),
+        "family": relatives if len(relatives) > 1 else [],
+        "parent": family.parent_of(tracked, relatives),
         "answer": story.answer(tracked),
-        "next_attempt": story.next_attempt(tracked, told, now=timezone.now()),
-        "outcomes": story.outcomes(told),
+        "copies_answer": family.copies_sentence(own_copies),
+        "worst_state": family.worst_state(tracked, own_copies),
+        "next_attempt": story.next_attempt(tracked, rows, now=timezone.now()),
+        "outcomes": story.outcomes(rows),
         "file_names": story.file_names(told),
-        "related": story.related(tracked, told),
+        "related": story.related(tracked, told, copies),
         "raw": [
             (step.row, exchange_log.fields(step.row), "".join(exchange_log.lines(step.row)).rstrip()) for step in told
         ],

@@ -12,7 +12,8 @@ from random import Random
 from django.db import transaction
 from django.utils import timezone
 
-from connectors import configuration, drop_directory, first_start, routing_table
+from connectors import configuration, drop_directory, first_start, recipient_configuration, routing_table
+from connectors.configuration import ListChange
 from connectors.demo import traffic
 from connectors.demo.gateway import Gateway
 from connectors.errors import ConfigurationError
@@ -35,7 +36,7 @@ class Stage:
 
 
 def prepare(*, seed: int | None, say: Callable[[str], None]) -> Stage:
-    """Make connectors, directories and mailboxes that are missing, say which, and return the players.
+    """Make connectors, directories, mailboxes and a group that are missing, say which, and return the players.
 
     Raises ConfigurationError when this node is not set up or has no Pickup and Replay.
     """
@@ -48,6 +49,7 @@ def prepare(*, seed: int | None, say: Callable[[str], None]) -> Stage:
     with transaction.atomic():
         _make_connectors(node, say)
         _make_mailboxes(domain, say)
+        _make_group(domain, say)
     rng = Random(seed)  # noqa: S311 (a play, no secret)
     replay = Path(node.replay_directory_path)
     gateways = tuple(
@@ -82,6 +84,19 @@ def _make_mailboxes(domain: str, say: Callable[[str], None]) -> None:
         if not DirectoryRecipient.objects.filter(primary_address__iexact=address).exists():
             first_start.make_mailbox(address, name)
             say(f"made mailbox {address}")
+
+
+def _make_group(domain: str, say: Callable[[str], None]) -> None:
+    """Make a group whose members leave two ways: mailboxes, and a branch office reached by fax."""
+    address, branch = f"{traffic.GROUP}@{domain}", f"branch.office@{domain}"
+    if DirectoryRecipient.objects.filter(primary_address__iexact=address).exists():
+        return
+    if not DirectoryRecipient.objects.filter(primary_address__iexact=branch).exists():
+        recipient_configuration.add("contact", branch, name="Branch office", external="FAX:+33 1 99 00 27 43")
+    group = recipient_configuration.add("group", address, name="Orders")
+    members = (branch, *(f"{local}@{domain}" for local in traffic.GROUP_MEMBERS))
+    recipient_configuration.change_group(group, members=ListChange(add=members))
+    say(f"made group {address} with {len(members)} members")
 
 
 def run(stage: Stage, *, rate: float, seconds: float | None, stop: threading.Event) -> int:

@@ -33,6 +33,8 @@ PEOPLE = (
     ("priya.nair", "Priya Nair"),
     ("erp", "ERP"),
 )
+GROUP = "orders"
+GROUP_MEMBERS = ("claire.martin", "jules.petit", "emma.brown")
 _OUTSIDE = ("orders@fabrikam.example", "compta@dupont.example", "lab@hopital-nord.example", "desk@northwind.example")
 
 _FAX = (
@@ -93,6 +95,7 @@ class Traffic:
             (self._sap, 12),
             (self._x400, 8),
             (self._mailbox, 7),
+            (self._group, 3),
             (self._replayed, 6),
             (self._unroutable, 4),
             (self._bad, 3),
@@ -120,6 +123,9 @@ class Traffic:
     def _mailbox(self, now: datetime) -> Letter:
         to = [f"{self._rng.choice(PEOPLE)[0]}@{self._domain}"]
         return self._letter(now, to, _BOX, sender=self._rng.choice(_OUTSIDE))
+
+    def _group(self, now: datetime) -> Letter:
+        return self._letter(now, [f"{GROUP}@{self._domain}"], _FAX)
 
     def _unroutable(self, now: datetime) -> Letter:
         """Address a type no connector serves, or a mailbox that is not there."""

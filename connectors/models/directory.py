@@ -81,7 +81,7 @@ class DirectoryRecipient(models.Model):
         ordering = ("name",)
 
     def __str__(self) -> str:
-        return self.name
+        return f"{self.name} <{self.primary_address}>"
 
 
 class MailboxManager(models.Manager["Mailbox"]):
@@ -128,8 +128,8 @@ class Group(DirectoryRecipient):
 
     class Meta:
         proxy = True
-        verbose_name = _("group")
-        verbose_name_plural = _("groups")
+        verbose_name = _("distribution group")  # “groups” are those of users in the same admin
+        verbose_name_plural = _("distribution groups")
 
 
 class ProxyAddress(models.Model):

@@ -7,21 +7,27 @@ time. Leaves to neighbours: words for a route (`reads.route`) and for reasons (`
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import NamedTuple
 
 from django.utils.translation import gettext as _
 
 from connectors import reasons, routing_table
 from connectors.mail import drop_format, replay_format
-from connectors.mail.envelope import Recipient
+from connectors.mail.address import address_key
+from connectors.mail.envelope import Envelope, Recipient
 from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.models import ForeignConnector, Node
+from connectors.reads import group_route
 from connectors.reads import route as routes
+from connectors.reads.group_route import Placed
 from connectors.reads.route import Explanation
 from connectors.transport import categorizer, limits, pickup, refusals, replay, submission
-from connectors.transport.routing import NextHop, Verdict, resolve, travels_alone
+from connectors.transport.copies import GroupMember, recipient_of
+from connectors.transport.expansion import Terms
+from connectors.transport.routing import NextHop, Resolution, Verdict, resolve, travels_alone
 from connectors.transport.submission import Submission
 
 STAGES = ("pickup", "replay")
@@ -166,33 +172,96 @@ def _shown(sent: Submission, *, warnings: tuple[str, ...], fate: str, tone: str,
 
 
 def _routed(sent: Submission, node: Node, *, warnings: tuple[str, ...]) -> DryRun:
-    """Route every recipient and write the files of foreign connectors (DR-19, DR-20)."""
+    """Route every recipient, groups by their members, and write the files of foreign connectors (DR-19, DR-20, MT-K)."""
     table = routing_table.load(node)
     recipients = sent.envelope.recipients
     directory = routing_table.directory_for({r.address for r in recipients}, table)
     size = len(sent.content)
     if sent.has_org_headers and (original := replay_format.original_size(sent.content)) is not None:
         size = min(size, original)
-    single = set(ForeignConnector.objects.filter(one_recipient_per_file=True).values_list("guid", flat=True))
-    found = []
-    copies: dict[tuple[NextHop, str], list[Recipient]] = {}
-    for recipient in recipients:
-        resolution = resolve(recipient.address, size=size, table=table, directory=directory, explain=True)
-        found.append(Route(address=recipient.address, explanation=routes.in_words(resolution)))
-        hop = resolution.next_hop
-        if hop is None or not hop.connector_name:
-            continue
-        orcpt = recipient.orcpt
-        if resolution.resolved_from:
-            orcpt = orcpt or categorizer.original_recipient(resolution)
-        key = (hop, recipient.address if travels_alone(hop, single) else "")
-        copies.setdefault(key, []).append(replace(recipient, address=resolution.envelope_address, orcpt=orcpt))
-    raw = replay_format.block(sent.envelope, content_bytes=len(sent.content)) + sent.content
-    files = [_file(raw, hop, copied, sent) for (hop, _alone), copied in copies.items()]
-    fails = any(route.explanation.resolution.verdict is Verdict.FAIL for route in found) or bool(sent.bad_recipients)
+
+    def way(address: str) -> Resolution:
+        return resolve(address, size=size, table=table, directory=directory, explain=True)
+
+    resolutions = [(recipient, way(recipient.address)) for recipient in recipients]
+    named = [(one, resolution) for one, resolution in resolutions if resolution.verdict is not Verdict.EXPAND]
+    placed = _placed(sent, resolutions, way)
+    groups = {group.address: group for group in placed.groups}
+    found = [
+        Route(
+            address=one.address,
+            explanation=routes.in_words_of_group(groups[one.address], placed)
+            if one.address in groups
+            else routes.in_words(resolution),
+        )
+        for one, resolution in resolutions
+    ]
+    letters = [Letter(sent.envelope, [*named, *_routed_members(placed.staying)])]
+    for split in placed.copies:
+        members = _routed_members(split.members)
+        envelope = replace(sent.envelope, mail_from=split.return_path, recipients=tuple(one for one, _way in members))
+        letters.append(Letter(envelope, members))
+    told = bool(sent.bad_recipients) or any(route.explanation.resolution.verdict is Verdict.FAIL for route in found)
+    told = told or any(_fails(one) and group_route.told(one.member.terms) for one in placed.staying)
+    fails = told or any(_fails(one) for one, _copy in placed.members)
     shown = _shown(sent, warnings=warnings, fate="queued", tone="wait" if fails else "ok", sentence=_accepted(fails))
-    notice = routes.notice(sent.envelope.mail_from) if fails else ""
-    return replace(shown, routes=found, files=files, notice=notice)
+    notice = routes.notice(sent.envelope.mail_from) if told else ""
+    return replace(shown, routes=found, files=_files(letters, sent), notice=notice)
+
+
+class Letter(NamedTuple):
+    """One message to be delivered: what was sent, or a copy split off it."""
+
+    envelope: Envelope
+    recipients: Sequence[tuple[Recipient, Resolution]]
+
+
+def _placed(
+    sent: Submission, resolutions: Sequence[tuple[Recipient, Resolution]], way: Callable[[str], Resolution]
+) -> Placed:
+    """Replace the groups among the recipients as the categorizer would."""
+    return_path = sent.envelope.mail_from
+    delivered = [(r.envelope_address, r.next_hop) for _one, r in resolutions if r.next_hop is not None]
+    addresses = [*(one.address for one, _resolution in resolutions), *(address for address, _hop in delivered)]
+    named = [
+        (one.address, resolution, Terms(return_path=return_path, notify=one.notify, orcpt=one.orcpt), one.field)
+        for one, resolution in resolutions
+        if resolution.verdict is Verdict.EXPAND
+    ]
+    return group_route.place(
+        named,
+        return_path=return_path,
+        taken={address_key(address) for address in addresses},
+        hops={hop for _address, hop in delivered},
+        resolve=way,
+    )
+
+
+def _routed_members(members: Sequence[GroupMember]) -> list[tuple[Recipient, Resolution]]:
+    return [(recipient_of(one), one.member.resolution) for one in members]
+
+
+def _fails(one: GroupMember) -> bool:
+    return one.member.resolution.verdict is Verdict.FAIL
+
+
+def _files(letters: Sequence[Letter], sent: Submission) -> list[DropFile]:
+    single = set(ForeignConnector.objects.filter(one_recipient_per_file=True).values_list("guid", flat=True))
+    files: list[DropFile] = []
+    for envelope, recipients in letters:
+        by_copy: dict[tuple[NextHop, str], list[Recipient]] = {}
+        for recipient, resolution in recipients:
+            hop = resolution.next_hop
+            if hop is None or not hop.connector_name:
+                continue
+            orcpt = recipient.orcpt
+            if resolution.resolved_from:
+                orcpt = orcpt or categorizer.original_recipient(resolution)
+            key = (hop, recipient.address if travels_alone(hop, single) else "")
+            by_copy.setdefault(key, []).append(replace(recipient, address=resolution.envelope_address, orcpt=orcpt))
+        raw = replay_format.block(envelope, content_bytes=len(sent.content)) + sent.content
+        files.extend(_file(raw, hop, copied, sent) for (hop, _alone), copied in by_copy.items())
+    return files
 
 
 def _accepted(fails: bool) -> str:

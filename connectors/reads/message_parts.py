@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from connectors import routing_table, spool
-from connectors.choices import FREE, ItemState, QueueStatus
+from connectors.choices import FREE, ItemState, QueueStatus, RecipientState
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.mail.address import AddressSyntaxError, parse_typed
@@ -34,11 +34,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Routed:
-    """How one recipient would be routed now."""
+    """How one recipient would be routed now; for a group that was expanded, what it became."""
 
     address: str
     tone: str
     answer: str
+    group: str = ""  # the one it came out of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,17 +82,20 @@ def _waiting(item: QueueItem) -> Waiting:
 
 def routes(message: Message) -> tuple[list[Routed], int]:
     """Return how the first recipients would be routed by the configuration in force, and how many were left out."""
-    recipients = message.recipients.order_by("pk").values_list("address", flat=True)
-    told = [_routed(address, message.size) for address in recipients[:EXPLAINED]]
+    recipients = message.recipients.order_by("pk").values_list("address", "group", "state")
+    told = [_routed(*recipient, message.size) for recipient in recipients[:EXPLAINED]]
     return [one for one in told if one], max(0, recipients.count() - EXPLAINED)
 
 
-def _routed(address: str, size: int) -> Routed | None:
+def _routed(address: str, group: str, state: str, size: int) -> Routed | None:
+    if state == RecipientState.EXPANDED:
+        answer = str(RecipientState.EXPANDED.label).capitalize() + "."
+        return Routed(address=address, tone="info", answer=answer)
     try:
         explained = route.explain(parse_typed(address), size=size)
     except (AddressSyntaxError, ImceaError):
         return None
-    return Routed(address=address, tone=explained.tone, answer=explained.answer)
+    return Routed(address=address, tone=explained.tone, answer=explained.answer, group=group)
 
 
 def is_here(message: Message) -> bool:

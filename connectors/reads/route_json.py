@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from connectors.reads.dry_run import DryRun
-from connectors.reads.route import Explanation
+from connectors.reads.route import Explanation, GroupRoute
 
 
 def explanation(found: Explanation) -> dict[str, object]:
@@ -45,6 +45,37 @@ def explanation(found: Explanation) -> dict[str, object]:
                 "sentence": candidate.why,
             }
             for candidate in found.candidates
+        ],
+        "group": _group(found.group) if found.group is not None else None,
+    }
+
+
+def _group(found: GroupRoute) -> dict[str, object]:
+    return {
+        "expanded": [
+            {
+                "address": group.address,
+                "name": group.name,
+                "members": list(group.members),
+                "duplicates": list(group.duplicates),
+                "reports": group.reports,
+            }
+            for group in found.groups
+        ],
+        "members": [
+            {
+                "recipient": member.address,
+                "member_of": member.group,
+                "copy": member.copy,
+                "told": member.reports_to,
+                "told_sentence": member.told,
+                **explanation(member.explanation),
+            }
+            for member in found.members
+        ],
+        "copies": [
+            {"copy": copy.number, "return_path": copy.return_path, "members": list(copy.members), "why": copy.why}
+            for copy in found.copies
         ],
     }
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -35,6 +37,7 @@ _TONES = {
     "delivered": "ok",
     "partly": "fail",
     "failed": "fail",
+    "expanded": "info",
     "bad": "fail",
     # events (tracking.choices.EventId)
     "RECEIVE": "info",
@@ -43,6 +46,10 @@ _TONES = {
     "DEFER": "wait",
     "REDIRECT": "info",
     "RESUBMIT": "info",
+    "RESOLVE": "info",
+    "EXPAND": "info",
+    "DUPLICATEEXPAND": "quiet",
+    "TRANSFER": "info",
     "LOAD": "quiet",
     "FAIL": "fail",
     "DSN": "info",
@@ -52,6 +59,7 @@ _TONES = {
     "deliver": "ok",
     "unreachable": "wait",
     "fail": "fail",
+    "expand": "info",
 }
 
 
@@ -189,6 +197,26 @@ def readable_text(value: str) -> str:
 def readable(value: str) -> str:
     """Write an address as people wrote it, as plain text."""
     return display.shown_address(value).text
+
+
+@register.filter
+def one_each(outcomes: Sequence[Any]) -> list[Any]:  # Any: tracking's Outcome, in a template
+    """Leave one row for each recipient (tracking.story.Outcome): `FAX:1` and its IMCEA form are the same one."""
+    found: dict[str, Any] = {}
+    for outcome in outcomes:
+        key = display.shown_address(outcome.address).text.casefold()
+        before = found.get(key)
+        if before is None:
+            found[key] = outcome
+        elif outcome.is_final or not before.is_final:
+            found[key] = replace(outcome, group=outcome.group or before.group)
+    return list(found.values())
+
+
+@register.filter
+def of_copy(outcomes: Sequence[Any], message_pk: int) -> list[Any]:  # Any: as above
+    """Return the recipients of one copy of a message."""
+    return [outcome for outcome in outcomes if outcome.message_pk == message_pk]
 
 
 @register.inclusion_tag("connectors/_operations_timeline.html")

@@ -117,6 +117,7 @@ def write(
     by_parent: dict[int, list[Copy]] = {}
     for copy in copies:
         by_parent.setdefault(copy.parent, []).append(copy)
+    keys = iter(bulk.allocate_keys(Message, len(copies)))  # at once: on SQLite they are free until they are inserted
     for row in Message.objects.filter(pk__in=list(staying)).values_list(*Parent._fields):
         parent = Parent(*row)
         try:
@@ -125,16 +126,16 @@ def write(
         except (OSError, ValueError):
             continue
         content = raw[offset:]
-        own = by_parent.get(parent.pk, [])
-        for key, copy in zip(bulk.allocate_keys(Message, len(own)), own, strict=True):
-            recipients = tuple(_recipient(one) for one in copy.members)
+        for copy in by_parent.get(parent.pk, ()):
+            key = next(keys)
+            recipients = tuple(recipient_of(one) for one in copy.members)
             name = spool.copy_name(parent.network_message_id, key, now)
             file = _file(name, replace(envelope, mail_from=copy.return_path, recipients=recipients), content)
             files.append(file)
             written.copies.append((copy, key, Place(name, len(file.block))))
         if parent.pk not in in_queues:
             kept = [r for r in envelope.recipients if address_key(r.address) not in groups[parent.pk]]
-            recipients = (*kept, *(_recipient(one) for one in staying[parent.pk]))
+            recipients = (*kept, *(recipient_of(one) for one in staying[parent.pk]))
             name = spool.copy_name(parent.network_message_id, parent.pk, now)
             file = _file(name, replace(envelope, recipients=recipients), content)
             files.append(file)
@@ -149,7 +150,8 @@ def _file(name: str, envelope: Envelope, content: bytes) -> spool.SpoolFile:
     return spool.SpoolFile(name=name, block=block, content=content)
 
 
-def _recipient(one: GroupMember) -> Recipient:
+def recipient_of(one: GroupMember) -> Recipient:
+    """Return a member as a recipient on an envelope."""
     terms = one.member.terms
     return Recipient(address=one.member.address, field=one.field, notify=terms.notify, orcpt=terms.orcpt)
 

@@ -17,6 +17,8 @@ DASHBOARD = (
     "tracking-nothing",
     "message-failed",
     "message",
+    "message-group",
+    "message-copy",
     "queues",
     "queue",
     "queue-messages",
@@ -28,6 +30,7 @@ DASHBOARD = (
     "route",
     "route-answered",
     "route-unknown",
+    "route-group",
 )
 HEADINGS = "[...document.querySelectorAll('h1,h2,h3,h4')].filter(h => h.offsetParent).map(h => +h.tagName[1])"
 DUPLICATES = "[...document.querySelectorAll('[id]')].map(e => e.id).filter((id, at, all) => all.indexOf(id) !== at)"

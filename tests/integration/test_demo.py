@@ -42,7 +42,9 @@ def test_all_traffic_ends_in_a_drop_file_a_mailbox_a_notice_or_bad(stage, transp
     assert not QueueItem.objects.filter(state__in=[ItemState.STAGING, ItemState.STAGED]).exists()
     for gateway in stage.gateways:
         assert list(gateway.drop.glob("*.eml")), gateway.name
-    assert {"SEND", "DELIVER", "FAIL", "DSN", "BADMAIL"} <= set(TrackingEvent.objects.values_list("event", flat=True))
+    assert {"SEND", "DELIVER", "FAIL", "DSN", "BADMAIL", "EXPAND", "TRANSFER"} <= set(
+        TrackingEvent.objects.values_list("event", flat=True)
+    )
 
 
 @pytest.mark.django_db(transaction=True)
@@ -80,6 +82,9 @@ def test_what_is_missing_is_made_once_and_said(site):
     assert {"Fax", "SMS", "SAP", "X400"} == set(ForeignConnector.objects.values_list("name", flat=True))
     assert sum(line.startswith("made connector ") for line in said) == 3
     assert DirectoryRecipient.objects.filter(primary_address="claire.martin@fcweb.test").exists()
+    group = DirectoryRecipient.objects.get(primary_address="orders@fcweb.test")
+    assert group.members.count() == 4
+    assert "made group orders@fcweb.test with 4 members" in said
     again = []
     play.prepare(seed=1, say=again.append)
     assert again == []

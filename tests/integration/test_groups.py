@@ -92,6 +92,20 @@ def test_a_group_with_three_members_on_two_next_hops(site, pickup, transport, da
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.rule("MT-K", "QU-16")
+def test_copies_of_several_messages_in_one_batch_have_numbers_of_their_own(site, pickup, transport, data_dir):
+    make_group("team@fcweb.test", person("bob"), fax("dora", "5551234"), fax("emil", "5554321"))
+    for number in range(3):
+        pickup(f"plan{number}.eml", TEAM.replace(b"<plan@", b"<plan%d@" % number))
+
+    transport()
+
+    assert len({message.pk for message in Message.objects.all()}) == 6
+    assert len(mails(data_dir, "bob")) == 3
+    assert len(list(Path(site.drop).glob("*.eml"))) == 3
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.rule("MT-K")
 def test_members_on_one_next_hop_stay_in_one_message(site, pickup, transport, data_dir):
     make_group("team@fcweb.test", person("bob"), person("carol"))

@@ -66,7 +66,7 @@ def open_events():
 
 
 def warnings_of(event):
-    told = story.steps(TrackedMessage.objects.get(pk=event.message_id))
+    told = story.steps(story.events_of([TrackedMessage.objects.get(pk=event.message_id)]))
     return event.custom_data, told[0].sentence
 
 

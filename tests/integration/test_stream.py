@@ -123,6 +123,20 @@ async def test_a_filter_changed_while_running_replaces_what_is_shown():
 
 
 @pytest.mark.rule("MTL-1")
+async def test_the_first_event_of_all_is_not_missed_between_page_and_socket():
+    user = await sync_to_async(make_watcher)()
+    last = await sync_to_async(stream.newest_id)()
+    await sync_to_async(at)("very first")
+
+    async with Socket(user) as opened:
+        await opened.ask(q="", last=last)
+        rows = await opened.frame("rows")
+
+    assert last == 0
+    assert "very first" in rows["html"]
+
+
+@pytest.mark.rule("MTL-1")
 async def test_a_client_that_reconnects_gets_what_it_missed():
     user = await sync_to_async(make_watcher)()
     await sync_to_async(at)("seen")

@@ -26,7 +26,7 @@ LADDER = [
     ("base", "fcweb.env fcweb.http fcweb.logs fcweb.bulk fcweb.storage fcweb.serve fcweb.sockets"),
     ("vocabulary", "connectors.mail connectors.choices connectors.errors connectors.conf tracking.choices"),
     ("rows", "connectors.models tracking.models"),
-    ("resolver", "connectors.transport.routing"),  # pure: the routing table's reader needs its types
+    ("resolver", "connectors.transport.routing connectors.transport.expansion"),  # pure: read by domain, too
     ("domain", "connectors tracking"),
     ("stages", "connectors.transport"),
     ("loop", "connectors.transport.runner connectors.transport.service"),

@@ -1,4 +1,4 @@
-"""`manage.py recipient list|add|set|remove`: mailboxes and contacts with their proxy addresses (RT-2 to RT-4)."""
+"""`manage.py recipient list|get|add|set|remove`: mailboxes, contacts and groups with their proxy addresses (RT-2 to RT-4, MT-K)."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 
 from connectors import audit, recipient_configuration
-from connectors.choices import DirectoryKind
+from connectors.choices import DirectoryKind, GroupReports
 from connectors.configuration import ListChange
 from connectors.errors import FcwebError
 from connectors.mail.sizes import with_attachments
@@ -24,7 +25,7 @@ _LIMITS = {
 
 
 class Command(BaseCommand):
-    help = "List, add, change and remove mailboxes and contacts."
+    help = "List, add, change and remove mailboxes, contacts and groups."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
@@ -40,23 +41,30 @@ class Command(BaseCommand):
             verb.add_argument("--name", help="display name")
             verb.add_argument("--external", help="where a contact's mail goes: FAX:+1 425 555 0100, or SMTP")
             verb.add_argument("--proxy", action="append", default=[], help="TYPE:address or SMTP; repeat for more")
+            verb.add_argument(
+                "--member", action="append", default=[], help="of a group, by any address; repeat for more"
+            )
+            verb.add_argument("--manager", help="of a group, by any address; empty for none")
+            verb.add_argument("--reports-to", choices=GroupReports.values, help="who hears of a group's members")
         for option, text in _LIMITS.items():
             change.add_argument(f"--{option}", help=text)
-        for option in ("add-proxy", "remove-proxy"):
+        for option in ("add-proxy", "remove-proxy", "add-member", "remove-member"):
             change.add_argument(f"--{option}", action="append", default=[])
         verbs.add_parser("remove").add_argument("address")
-        for verb in (listing, add, change):
+        get = verbs.add_parser("get", help="show one recipient")
+        get.add_argument("address", help="primary or proxy address")
+        for verb in (listing, get, add, change):
             verb.add_argument("--json", action="store_true")
 
     def handle(self, *args: Any, **options: Any) -> None:  # Any: Django's signature
         try:
-            with audit.by_command(f"recipient {options['verb']}"):
+            with audit.by_command(f"recipient {options['verb']}"), transaction.atomic():
                 self._show(getattr(self, "_" + options["verb"])(options), options)
         except FcwebError as error:
             raise CommandError(f"{error.code}: {error}") from error
 
     def _list(self, options: dict[str, Any]) -> list[DirectoryRecipient]:
-        found = DirectoryRecipient.objects.prefetch_related("proxies")
+        found = DirectoryRecipient.objects.select_related("manager").prefetch_related("proxies", "members")
         return list(found.filter(kind=options["kind"]) if options["kind"] else found)
 
     def _add(self, options: dict[str, Any]) -> list[DirectoryRecipient]:
@@ -67,6 +75,7 @@ class Command(BaseCommand):
             external=options["external"] or "",
             proxies=options["proxy"],
         )
+        self._change_group(recipient, options, ListChange(replace=tuple(options["member"])))
         return [recipient]
 
     def _set(self, options: dict[str, Any]) -> list[DirectoryRecipient]:
@@ -89,7 +98,23 @@ class Command(BaseCommand):
                 remove=tuple(options["remove_proxy"]),
             ),
         )
+        members = ListChange(
+            replace=tuple(options["member"]),
+            add=tuple(options["add_member"]),
+            remove=tuple(options["remove_member"]),
+        )
+        self._change_group(recipient, options, members)
         return [recipient]
+
+    def _change_group(self, recipient: DirectoryRecipient, options: dict[str, Any], members: ListChange) -> None:
+        """Change what only groups have, where something of it was named."""
+        if members or options["manager"] is not None or options["reports_to"] is not None:
+            recipient_configuration.change_group(
+                recipient, members=members, manager=options["manager"], reports_to=options["reports_to"]
+            )
+
+    def _get(self, options: dict[str, Any]) -> list[DirectoryRecipient]:
+        return [recipient_configuration.find(options["address"])]
 
     def _remove(self, options: dict[str, Any]) -> list[DirectoryRecipient]:
         recipient_configuration.remove(recipient_configuration.find(options["address"]))
@@ -103,5 +128,9 @@ class Command(BaseCommand):
             for row in rows:
                 limits = {"sends": row.max_send_bytes, "receives": row.max_receive_bytes}
                 said = [f"{verb} {with_attachments(size)}" for verb, size in limits.items() if size is not None]
-                cells = (row.kind, row.primary_address, row.name, row.external_address, ", ".join(said))
+                goes_to = row.external_address or ", ".join(recipient_configuration.members_of(row))
+                cells = (row.kind, row.primary_address, row.name, goes_to, ", ".join(said))
                 self.stdout.write("\t".join(cells).rstrip())
+        elif options["verb"] == "get":
+            for name, value in shown[0].items():
+                self.stdout.write(f"{name}: {', '.join(value) if isinstance(value, list) else value}")

@@ -17,7 +17,8 @@ from connectors.mail.sizes import SizeError, parse_size
 from connectors.reads import dry_run, route_json
 from connectors.reads import route as reads
 from connectors.reads.dry_run import DryRun
-from connectors.reads.route import Explanation
+from connectors.reads.route import Explanation, GroupRoute
+from connectors.transport.routing import Resolution
 
 
 class Command(BaseCommand):
@@ -52,14 +53,29 @@ class Command(BaseCommand):
 
     def _explain(self, found: Explanation) -> None:
         resolution = found.resolution
-        hop = resolution.next_hop
-        way = (hop.connector_name or f"{hop.delivery_type}/{hop.domain}") if hop else ""
-        self.stdout.write(f"{resolution.final}: {resolution.verdict} {way} {resolution.text}".rstrip())
+        line = f"{resolution.final}: {resolution.verdict} {_way(resolution)} {resolution.text}"
+        self.stdout.write(line.rstrip())
         for candidate in found.candidates:
             lost = candidate.lost or "wins"
             self.stdout.write(f"  {candidate.connector}\t{candidate.space}\t{lost}\t{candidate.rule}")
+        if found.group is not None:
+            self._explain_members(found.group)
         if found.notice:
             self.stdout.write(f"  {found.notice}")
+
+    def _explain_members(self, group: GroupRoute) -> None:
+        for one in group.groups:
+            self.stdout.write(f"  {one.address}\t{', '.join(one.members)}".rstrip())
+            if one.duplicates:
+                self.stdout.write(f"  {one.address}\tduplicate\t{', '.join(one.duplicates)}")
+            self.stdout.write(f"  {one.reports}")
+        for member in group.members:
+            resolution = member.explanation.resolution
+            place = f"copy {member.copy}" if member.copy else "message"
+            way = _way(resolution)
+            self.stdout.write(f"  {member.address}\t{resolution.verdict}\t{way}\t{place}\t{resolution.text}".rstrip())
+        for copy in group.copies:
+            self.stdout.write(f"  copy {copy.number}\t{copy.return_path}\t{copy.why}")
 
     def _file(self, options: dict[str, Any]) -> None:
         result: DryRun = dry_run.run(options["file"].read_bytes(), stage=options["via"], now=timezone.now())
@@ -76,3 +92,8 @@ class Command(BaseCommand):
         for file in result.files:
             self.stdout.write(f"--- {file.connector}: {file.directory} ({len(file.data)} bytes)")
             self.stdout.write(file.data.decode("utf-8", "replace"))
+
+
+def _way(resolution: Resolution) -> str:
+    hop = resolution.next_hop
+    return (hop.connector_name or f"{hop.delivery_type}/{hop.domain}") if hop else ""
