@@ -36,6 +36,7 @@ POLL_SECONDS = 0.04
 BATCH = 200  # MTL-4
 GAP_ROWS = 1000  # a longer gap is answered with a search link; a tail further behind jumps to the end
 _TROUBLE_SECONDS = 1.0
+_BEHIND_SECONDS = 0.5
 _LOOK_BACK = 5000  # ids searched for holes when the tail starts
 _HOLE_SECONDS = 60.0  # a transaction may take ids before it has a number of its own
 _HOLES = 200  # ranges remembered
@@ -115,6 +116,7 @@ class Cursor:
 
     last: int = 0
     holes: list[_Hole] = field(default_factory=list)
+    full_since: float | None = None  # reads have returned as much as they may since then; None: the last one did not
 
     @classmethod
     def at_end(cls) -> Cursor:
@@ -130,8 +132,23 @@ class Cursor:
         """The id a client must go on from so that nothing is missed; it drops what it has (MTL-2)."""
         return min([self.last, *(hole.low - 1 for hole in self.holes)])
 
+    def has_fallen_behind(self) -> bool:
+        """Tell whether more waits than a page shows, or reading has not caught up for half a second (MTL-4)."""
+        if self.full_since is None:
+            return False
+        left = newest_id() - self.last
+        return left > GAP_ROWS or (left > BATCH and time.monotonic() - self.full_since > _BEHIND_SECONDS)
+
     def read(self, limit: int = BATCH) -> tuple[EventRow, ...]:
         """Return the next events; () when there are none."""
+        rows = self._read(limit)
+        if len(rows) < limit:
+            self.full_since = None
+        elif self.full_since is None:
+            self.full_since = time.monotonic()
+        return rows
+
+    def _read(self, limit: int) -> tuple[EventRow, ...]:
         if connection.vendor == "sqlite":
             rows = after(self.last, limit=limit)
             if rows:
@@ -253,23 +270,22 @@ def _hang_up() -> None:
     connection.close()
 
 
-def _read(
-    cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]
-) -> tuple[Cursor, Batch | None, bool]:
+def _read(cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]) -> tuple[Cursor, Batch | None, bool]:
     """Read one batch and encode it for everybody who watches now; runs in the tail's thread.
 
-    Returns the cursor to go on from, the batch, and whether the cursor jumped to the end behind it.
+    Returns the cursor to go on from, the batch, and whether the cursor jumped to the end instead of reading.
     """
     if cursor is None:
         return Cursor.at_end(), None, False
+    if cursor.has_fallen_behind():
+        return Cursor.at_end(), None, True
     rows = cursor.read()
     if not rows:
         return cursor, None, False
     batch = Batch(rows, position=cursor.position)
     for query, language in wanted:
         batch.frame(query, language)
-    is_behind = len(rows) >= BATCH and newest_id() - cursor.last > GAP_ROWS
-    return (Cursor.at_end() if is_behind else cursor), batch, is_behind
+    return cursor, batch, False
 
 
 TAIL = Tail()
