@@ -36,7 +36,7 @@ POLL_SECONDS = 0.04
 BATCH = 200  # MTL-4
 GAP_ROWS = 1000  # a longer gap is answered with a search link; a tail further behind jumps to the end
 _TROUBLE_SECONDS = 1.0
-_BEHIND_SECONDS = 0.5
+_BEHIND_SECONDS = 0.3
 _LOOK_BACK = 5000  # ids searched for holes when the tail starts
 _HOLE_SECONDS = 60.0  # a transaction may take ids before it has a number of its own
 _HOLES = 200  # ranges remembered
@@ -133,7 +133,7 @@ class Cursor:
         return min([self.last, *(hole.low - 1 for hole in self.holes)])
 
     def has_fallen_behind(self) -> bool:
-        """Tell whether more waits than a page shows, or reading has not caught up for half a second (MTL-4)."""
+        """Tell whether more waits than a page shows, or reading has not caught up for a while (MTL-4)."""
         if self.full_since is None:
             return False
         left = newest_id() - self.last

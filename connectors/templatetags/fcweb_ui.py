@@ -14,8 +14,8 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from connectors import display
-from connectors.reads import message_operations
+from connectors import display, trouble
+from connectors.reads import message_operations, queues
 
 register = template.Library()
 
@@ -59,6 +59,18 @@ _TONES = {
 def tone(state: object) -> str:
     """Return the tone of a queue status, message state, event id or verdict; quiet when it has none."""
     return _TONES.get(str(getattr(state, "value", state)), "quiet")
+
+
+@register.filter
+def status_word(status: str) -> str:
+    """Write the status of a waiting message."""
+    return queues.status_word(status)
+
+
+@register.filter
+def trouble_words(status: str) -> str:
+    """Write what the protocol text of a postponed delivery means, in a few words."""
+    return trouble.error_sentence(status)
 
 
 @register.simple_tag

@@ -33,7 +33,7 @@ from fcweb import bulk
 _BATCH = {Verb.SUSPEND: 2000, Verb.RESUME: 2000, Verb.REDIRECT: 1000, Verb.EXPORT: 100, Verb.EXPORT_REMOVE: 100}
 _USUAL_BATCH = 500  # removals and resubmissions, which write events and recipients too
 # SQLite has one writer and no queue for the lock: without a pause others find it free only by luck.
-_BREATH = 0.03  # seconds
+_BREATH = 0.02  # seconds
 _EXPORTS = frozenset({Verb.EXPORT, Verb.EXPORT_REMOVE})
 _MAX_PICKED = 200  # rows ticked by hand
 
