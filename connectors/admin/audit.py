@@ -8,10 +8,14 @@ from auditlog import admin as auditlog_admin  # registers its own page first
 from auditlog.models import LogEntry
 from auditlog.render import get_field_verbose_name
 from django.contrib import admin
-from django.http import HttpRequest
+from django.contrib.contenttypes.models import ContentType
+from django.db import models
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import Promise
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
@@ -55,12 +59,41 @@ def _value(name: str, value: object) -> str:
     return str(value)
 
 
+class DoneFilter(admin.SimpleListFilter):
+    """Entries of one kind of action."""
+
+    title = gettext_lazy("What was done")
+    parameter_name = "done"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(action), str(word)) for action, word in _DONE.items()]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[LogEntry]) -> models.QuerySet[LogEntry]:
+        value = self.value() or ""
+        return queryset.filter(action=int(value)) if value.isdecimal() else queryset
+
+
+class KindFilter(admin.SimpleListFilter):
+    """Entries about one kind of object; only kinds there are entries about."""
+
+    title = gettext_lazy("Object")
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        kinds = ContentType.objects.filter(pk__in=LogEntry.objects.values("content_type"))
+        return sorted(((str(kind.pk), kind.name) for kind in kinds), key=lambda pair: pair[1])
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[LogEntry]) -> models.QuerySet[LogEntry]:
+        value = self.value() or ""
+        return queryset.filter(content_type=int(value)) if value.isdecimal() else queryset
+
+
 @admin.register(LogEntry)
 class AuditAdmin(LabelledAdmin):
     date_hierarchy = "timestamp"
     list_select_related = ("content_type", "actor")
     list_display = ("when", "who", "done", "object", "summary")
-    list_filter = ("action", "content_type")
+    list_filter = (DoneFilter, KindFilter)
     search_fields = ("object_repr", "actor__username")
     fields = ("when", "who", "done", "object", "changes_told", "facts")
     readonly_fields = fields
@@ -74,9 +107,17 @@ class AuditAdmin(LabelledAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        """Show an entry under a title in the reader's language."""
+        entry = self.get_object(request, object_id)
+        title = {"title": capfirst(self.opts.verbose_name), "subtitle": self.object(entry) if entry else None}
+        return super().change_view(request, object_id, form_url, title | (extra_context or {}))
+
     @admin.display(description=gettext_lazy("When"), ordering="timestamp")
-    def when(self, entry: LogEntry) -> Any:
-        return entry.timestamp
+    def when(self, entry: LogEntry) -> str:
+        return f"{localtime(entry.timestamp):%Y-%m-%d %H:%M:%S}"
 
     @admin.display(description=gettext_lazy("By"), ordering="actor")
     def who(self, entry: LogEntry) -> str:
@@ -96,7 +137,7 @@ class AuditAdmin(LabelledAdmin):
     @admin.display(description=gettext_lazy("Details"))
     def summary(self, entry: LogEntry) -> str:
         facts = _facts(entry)
-        told = [f"{_FACTS[name]}: {_value(name, facts[name])}" for name in _SHORT if facts.get(name)]
+        told = [_told(_FACTS[name], _value(name, facts[name])) for name in _SHORT if facts.get(name)]
         told += [str(get_field_verbose_name(entry, name)) for name in (entry.changes or {}) if not facts.get("verb")]
         return " · ".join(told)
 
@@ -110,8 +151,17 @@ class AuditAdmin(LabelledAdmin):
     @admin.display(description=gettext_lazy("Details"))
     def facts(self, entry: LogEntry) -> SafeString | str:
         known = _facts(entry)
-        rows = [(_FACTS[name], _value(name, known[name])) for name in _FACTS if known.get(name) not in {None, ""}]
-        return format_html("<ul>{}</ul>", format_html_join("", "<li>{}: {}</li>", rows)) if rows else "–"
+        return _list([_told(word, _value(name, known[name])) for name, word in _FACTS.items() if known.get(name)])
+
+
+def _told(name: object, value: str) -> str:
+    return _("%(name)s: %(value)s") % {"name": name, "value": value}
+
+
+def _list(lines: list[str]) -> SafeString | str:
+    return (
+        format_html("<ul>{}</ul>", format_html_join("", "<li>{}</li>", ((line,) for line in lines))) if lines else "–"
+    )
 
 
 def _facts(entry: LogEntry) -> dict[str, Any]:

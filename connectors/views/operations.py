@@ -157,7 +157,7 @@ def operation(request: HttpRequest, pk: int) -> HttpResponse:
     context |= {"share": min(100, seen * 100 // job.total) if job.total else 100}
     if request.user.is_staff and request.user.has_perm("auditlog.view_logentry"):
         kind = ContentType.objects.get_for_model(BulkJob).pk
-        query = urlencode({"content_type__id__exact": kind, "object_pk": job.pk})
+        query = urlencode({"kind": kind, "object_pk": job.pk})
         context["audit_url"] = f"{reverse('admin:auditlog_logentry_changelist')}?{query}"
     context["tone"], context["answer"] = operation_words.progress(job)
     context["troubled"] = [(target, operation_words.why(target.why)) for target in troubled]

@@ -15,7 +15,7 @@ from tests import served as installation
 from tests.browser.untranslated import english_on
 
 SHOTS = os.environ.get("FCWEB_SCREENSHOTS", "")
-VIEWS = [(1440, 900), (390, 844)]
+VIEWS = [(1440, 900), (1024, 768), (390, 844)]
 FAX = "From: {sender}\nTo: IMCEAFAX-{number}@fcweb.test\nSubject: {subject}\n\nBonjour,\nvoici le document.\n"
 PASSWORD = "Passerelle-7-fax"
 TOO_WIDE = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
@@ -268,7 +268,7 @@ def a_wrong_connectors_queue_is_redirected(story) -> None:
     page.wait_for_selector("#result_list")
     story.see("audit", "nadia", "Mauvais connecteur : ces rappels partent par SMS")
     page.click("#result_list a >> nth=-1")
-    story.see("audit-entree", "Motif: Mauvais connecteur", "messages: 7")
+    story.see("audit-entree", "Motif : Mauvais connecteur", "messages : 7")
     page.goto(f"{address}/tracking/?q=subject:Rappel")
     story.see("suivi", "Rappel 3")
     page.click("main table a:has-text('Rappel 3') >> nth=0")

@@ -14,7 +14,7 @@ from babel.messages.pofile import read_po
 
 ROOT = Path(__file__).resolve().parents[2]
 SHORTEST = 8  # letters between two placeholders; "Message" and "Notice" are words of French, too
-PLACEHOLDER = re.compile(r"%\([a-z_]+\)[sd]|%[sd]|%%|\{[a-z_]*\}|<[^>]+>")
+PLACEHOLDER = re.compile(r"%\([a-z_]+\)[sd]|%[sd]|%%|\{[a-z_:]*\}|<[^>]+>")
 # What people read: text, and the words inside fields, buttons and titles. Content of mail and code is not ours.
 SAID = """() => {
   const said = [document.title];
