@@ -62,7 +62,7 @@ def _value(name: str, value: object) -> str:
 class DoneFilter(admin.SimpleListFilter):
     """Entries of one kind of action."""
 
-    title = gettext_lazy("What was done")
+    title = gettext_lazy("action")
     parameter_name = "done"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
@@ -76,7 +76,7 @@ class DoneFilter(admin.SimpleListFilter):
 class KindFilter(admin.SimpleListFilter):
     """Entries about one kind of object; only kinds there are entries about."""
 
-    title = gettext_lazy("Object")
+    title = gettext_lazy("object")
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:

@@ -10,8 +10,8 @@ from django import template
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
 from connectors import display, trouble
@@ -195,6 +195,12 @@ _IMCEA = re.compile(r"IMCEA[A-Za-z0-9]{1,8}-[^\s,;<>]*@[A-Za-z0-9.-]*[A-Za-z0-9]
 def readable_text(value: str) -> str:
     """Write a sentence with the addresses in it as people wrote them."""
     return _IMCEA.sub(lambda found: display.shown_address(found[0]).text, value)
+
+
+@register.filter
+def breakable(value: str) -> SafeString:
+    """Let an address that is too long for its column break before its @ first."""
+    return format_html_join(mark_safe("<wbr>@"), "{}", ((part,) for part in value.split("@")))
 
 
 @register.filter
