@@ -139,6 +139,12 @@ class Cursor:
         left = newest_id() - self.last
         return left > GAP_ROWS or (left > BATCH and time.monotonic() - self.full_since > _BEHIND_SECONDS)
 
+    def jumped(self) -> Cursor:
+        """Return a cursor at the end; while the flood goes on it jumps again before it reads."""
+        cursor = Cursor.at_end()
+        cursor.full_since = self.full_since
+        return cursor
+
     def read(self, limit: int = BATCH) -> tuple[EventRow, ...]:
         """Return the next events; () when there are none."""
         rows = self._read(limit)
@@ -278,7 +284,7 @@ def _read(cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]) -> t
     if cursor is None:
         return Cursor.at_end(), None, False
     if cursor.has_fallen_behind():
-        return Cursor.at_end(), None, True
+        return cursor.jumped(), None, True
     rows = cursor.read()
     if not rows:
         return cursor, None, False

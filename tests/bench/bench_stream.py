@@ -4,7 +4,7 @@
 
 Serves a whole installation (web, two transport processes) and, in processes of their own: a feeder that commits one
 event every 25 ms and notes the instant after its commit, and a clerk who drops a file into Pickup every 200 ms. This
-process holds the WebSocket clients, loads pages all the time, gives the orders through the forms and reads the progress
+process holds the WebSocket clients, loads pages one after the other, gives the orders through the forms and reads the progress
 on the page of the operation. Printed for the quiet time before and for each operation: commit to frame, what the
 feeder waited for its commit, file to frame, pages. With FCWEB_DATABASE_URL the installation uses that database.
 Ends with 1 when an event is visible more than a second after its commit (MTL-4) or a suspension takes over 10 s.
@@ -252,6 +252,7 @@ def load_pages(site: Site, seen: Seen, queue: int, ended: threading.Event) -> No
             begun = time.time()
             browser.get(path)
             seen.pages.append((begun, time.time() - begun))
+            ended.wait(0.2)
 
 
 class Job:
