@@ -118,6 +118,7 @@ class Seen:
     files: dict[int, float] = field(default_factory=dict)
     pages: list[tuple[float, float]] = field(default_factory=list)  # begun, seconds
     gaps: list[tuple[float, int, int]] = field(default_factory=list)  # time, first and last id
+    live: int = 0  # sockets that are told of everything from now on
 
 
 class Browser:
@@ -210,6 +211,9 @@ def watch(site: Site, browser: Browser, seen: Seen, watchers: int, ended: thread
         async with connect(url, additional_headers=headers, max_size=None) as socket:
             await socket.send(json.dumps({"q": text, "last": 0, "language": "fr"}))
             own: set[int] = set()
+            await socket.recv()
+            await asyncio.sleep(0.5)  # the tail finds the end of the table
+            seen.live += 1
             while not ended.is_set():
                 try:
                     frame = json.loads(await asyncio.wait_for(socket.recv(), 0.5))
@@ -346,6 +350,8 @@ def measure(site: Site, count: int, watchers: int) -> int:
             lambda ended: load_pages(running, seen, queue, ended),
         )
         with background(*tasks), feeder(running, seen):
+            while seen.live < watchers:
+                time.sleep(0.1)
             begun = time.time()
             while answer_of(site, "loaded") < count:
                 time.sleep(1)
