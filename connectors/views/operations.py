@@ -59,6 +59,8 @@ def _operate(request: HttpRequest, queue: Queue) -> HttpResponse:
     name = reads.queue_name(queue)
     if job.changed:
         messages.success(request, operation_words.queue_done(verb, name))
+    elif verb == Verb.RETRY:
+        messages.info(request, _("%(name)s no longer waits for a retry.") % {"name": name})
     else:
         why = operation_words.why(JobTarget.objects.get(job=job).why)
         messages.warning(request, _("%(name)s: nothing was changed: %(why)s.") % {"name": name, "why": why})
