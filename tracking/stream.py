@@ -261,7 +261,7 @@ class Tail:
                 if batch is not None:
                     for watcher in list(self._watchers):
                         watcher.push(batch)
-                if has_jumped:
+                if has_jumped and cursor is not None:
                     for watcher in list(self._watchers):
                         watcher.skip(cursor.position)
                 if batch is None or len(batch.rows) < BATCH:
