@@ -24,6 +24,7 @@ _DEFAULT: dict[str, Promise] = {
 _OURS: dict[str, Promise] = {
     "view_content": gettext_lazy("may read the content of messages and files"),
     "export_trackingevent": gettext_lazy("may export events"),
+    "export_queue": gettext_lazy("may export lists of queues and queued messages"),
 }
 
 

@@ -93,9 +93,8 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
     items = tuple(int(text) for text in asked.getlist("item") if text.isascii() and text.isdigit() and len(text) < 19)
     values: dict[str, Any] = {"verb": verb, "f": asked.get("f", ""), "recipient": asked.get("recipient", "")}
     values["last_item"] = asked.get("last_item") or queue_rows.newest_item()
-    form = OperationForm(
-        request.POST if request.method == "POST" else None, initial=values, verb=verb, source=queue.next_hop_connector
-    )
+    source = queue.next_hop_connector if queue else None
+    form = OperationForm(request.POST if request.method == "POST" else None, initial=values, verb=verb, source=source)
     try:
         if request.method == "POST" and form.is_valid():
             job = _start(request, queue, form.cleaned_data, items)
