@@ -19,7 +19,7 @@ from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, pgettext_lazy
 
-from connectors.admin.labelled import LabelledAdmin
+from connectors.admin.labelled import LabelledAdmin, Unchangeable
 from connectors.choices import JobScope, Verb
 
 assert auditlog_admin
@@ -89,7 +89,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 @admin.register(LogEntry)
-class AuditAdmin(LabelledAdmin):
+class AuditAdmin(Unchangeable, LabelledAdmin):
     date_hierarchy = "timestamp"
     list_select_related = ("content_type", "actor")
     list_display = ("when", "who", "done", "object", "summary")
@@ -97,15 +97,6 @@ class AuditAdmin(LabelledAdmin):
     search_fields = ("object_repr", "actor__username")
     fields = ("when", "who", "done", "object", "changes_told", "facts")
     readonly_fields = fields
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None

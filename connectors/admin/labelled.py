@@ -33,6 +33,19 @@ class LabelledAdmin(Titled):
         return field
 
 
+class Unchangeable(admin.ModelAdmin):
+    """Rows that are only looked at."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
 @contextmanager
 def shown_at(field: str = "") -> Iterator[None]:
     """Turn a ConfigurationError into a ValidationError with its code, at `field` or at the form."""

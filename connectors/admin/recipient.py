@@ -15,7 +15,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy
 
 from connectors import audit, configuration, recipient_configuration
-from connectors.admin.labelled import LabelledAdmin, shown_at
+from connectors.admin.labelled import LabelledAdmin, Unchangeable, shown_at
 from connectors.choices import DirectoryKind, GroupReports
 from connectors.mail.address import TypedAddress
 from connectors.models import Contact, DirectoryRecipient, Group, Mailbox, ProxyAddress, proxy_key
@@ -197,7 +197,7 @@ class GroupAdmin(RecipientAdmin):
 
 
 @admin.register(DirectoryRecipient)
-class AnyRecipientAdmin(admin.ModelAdmin):
+class AnyRecipientAdmin(Unchangeable):
     """Whom a group can have as members and manager: searched by the fields of its form; pages are those of the kinds."""
 
     search_fields = ("name", "primary_address", "proxies__address")
@@ -224,12 +224,3 @@ class AnyRecipientAdmin(admin.ModelAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return any(request.user.has_perm(f"connectors.{verb}_group") for verb in ("add", "change", "view"))
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False

@@ -28,6 +28,10 @@ from connectors.transport.submission import clean
 from fcweb import bulk
 from tracking import forks, record
 
+# What a copy has for itself; every other column of a message is its parent's.
+_OWN = ("id", "tracked_id", "mail_from", "spool_name", "content_offset", "state", "source_key", "crash_count")
+_SHARED = tuple(field for field in Message._meta.concrete_fields if field.name not in {*_OWN, "done_at"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GroupMember:
@@ -164,7 +168,7 @@ def insert(written: Written, *, node: Node, now: datetime) -> tuple[dict[int, in
     parents = {
         row[0]: row[1:]
         for row in Message.objects.filter(pk__in={copy.parent for copy, *_rest in written.copies}).values_list(
-            "pk", "tracked_id", *_SHARED
+            "pk", "tracked_id", *(field.attname for field in _SHARED)
         )
     }
     keys = forks.open_forks(
@@ -194,8 +198,7 @@ def insert(written: Written, *, node: Node, now: datetime) -> tuple[dict[int, in
                 reference=str(copy.parent),
             )
         )
-    own = ("id", "tracked_id", "mail_from", "spool_name", "content_offset", "state", "source_key", "crash_count")
-    bulk.insert(Message, [*own, *_SHARED_FIELDS], rows)
+    bulk.insert(Message, [*_OWN, *(field.name for field in _SHARED)], rows)
     return {key: tracked for tracked, (_copy, key, _place) in zip(keys, written.copies, strict=True)}, events
 
 
@@ -222,32 +225,3 @@ def insert_members(rows: Sequence[tuple[int, tuple[int, GroupMember]]]) -> None:
             for key, (message, one) in rows
         ],
     )
-
-
-_SHARED_FIELDS = (
-    "node",
-    "network_message_id",
-    "message_id",
-    "sender",
-    "subject",
-    "size",
-    "priority",
-    "source",
-    "source_name",
-    "source_file",
-    "source_ip",
-    "owner_uid",
-    "helo_domain",
-    "created_by",
-    "body",
-    "ret",
-    "envid",
-    "auth",
-    "smtputf8",
-    "has_org_headers",
-    "received_at",
-    "expires_at",
-    "delay_told_at",
-    "original",
-)
-_SHARED = tuple(f"{name}_id" if name in {"node", "original"} else name for name in _SHARED_FIELDS)
