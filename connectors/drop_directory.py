@@ -13,6 +13,7 @@ from pathlib import Path
 
 from django.conf import settings
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from connectors import disk
 from connectors.errors import ConfigurationError
@@ -198,7 +199,8 @@ def _same_disk(path: Path) -> Check:
 def _quota(connector: ForeignConnector, path: Path) -> Check:
     used = usage(path)
     if connector.drop_directory_quota is None:
-        text = _("%(files)d files wait for the gateway.") % {"files": used.files}
+        text = ngettext("%(files)d file waits for the gateway.", "%(files)d files wait for the gateway.", used.files)
+        text %= {"files": used.files}
         return Check(code="quota", state="ok", text=text)
     full = used.bytes >= connector.drop_directory_quota
     text = _("%(used)d of %(quota)d bytes are used.") % {"used": used.bytes, "quota": connector.drop_directory_quota}

@@ -131,7 +131,8 @@ def _groups() -> None:
     management, created = Group.objects.get_or_create(name="Organization Management")
     if created:
         ours = Permission.objects.filter(content_type__app_label__in=["connectors", "tracking"])
-        management.permissions.set(ours)
+        audit = Permission.objects.filter(content_type__app_label="auditlog", codename="view_logentry")
+        management.permissions.set(ours | audit)
     for name, codenames in _GROUPS.items():
         group, created = Group.objects.get_or_create(name=name)
         if created:

@@ -12,6 +12,7 @@ from django.utils.translation import gettext_lazy as _
 EXPLANATIONS: dict[str, Promise] = {
     "4.0.0": _("The message could not be delivered yet. You need not do anything: it is tried again by itself."),
     "4.2.0": _("Two recipients share this address just now. It is tried again; tell your administrator if it lasts."),
+    "4.2.2": _("The recipient’s mailbox is full. The message is tried again by itself until there is room."),
     "4.3.0": _("The receiving system could not store the message. Ask its administrator, then send it again."),
     "4.3.1": _("The receiving system is short of space. Send the message again later."),
     "4.3.2": _("The receiving system was stopped for maintenance. Send the message again later."),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from connectors.choices import Verb
 from connectors.models import ForeignConnector
@@ -32,18 +35,19 @@ class OperationForm(forms.Form):
         label=_("New connector"), queryset=ForeignConnector.objects.none(), required=False, to_field_name="name"
     )
     reason = forms.CharField(
-        label=_("Reason"),
+        label=pgettext_lazy("of a person", "Reason"),
         max_length=500,
         widget=forms.TextInput(attrs={"class": "input", "autocomplete": "off"}),
         help_text=_("Stands in the audit log and in the timeline of each message."),
     )
 
-    def __init__(self, *args: object, verb: str, **kwargs: object) -> None:
+    def __init__(self, *args: object, verb: str, source: UUID | None = None, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]  # Django's own arguments
         if verb == Verb.REDIRECT:
             field = self.fields["connector"]
             assert isinstance(field, forms.ModelChoiceField)
-            field.queryset = ForeignConnector.objects.filter(enabled=True).order_by("name_key")
+            others = ForeignConnector.objects.exclude(guid=source) if source else ForeignConnector.objects.all()
+            field.queryset = others.filter(enabled=True).order_by("name_key")
             field.required = True
             field.widget.attrs["class"] = "input"
         else:

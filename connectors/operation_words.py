@@ -7,7 +7,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from connectors import display
-from connectors.choices import Verb
+from connectors.choices import JobState, Verb
+from connectors.models import BulkJob
 
 DANGEROUS = frozenset({Verb.REMOVE, Verb.REMOVE_NDR, Verb.EXPORT_REMOVE})
 _CAP = 10**9
@@ -80,6 +81,23 @@ def title(verb: str, count: int, *, is_queue: bool = False) -> str:
 def consequence(verb: str) -> str:
     """Return what happens then."""
     return str(_CONSEQUENCES[verb])
+
+
+def progress(job: BulkJob) -> tuple[str, str]:
+    """Return how an operation stands, as tone and sentence."""
+    state = str(job.get_state_display())
+    if job.state == JobState.RUNNING:
+        return "info", _("%(state)s: %(left)s left.") % {
+            "state": _upper(state),
+            "left": display.capped(job.left, _CAP),
+        }
+    text = ngettext("%(count)s message was changed.", "%(count)s messages were changed.", job.changed)
+    tone = "fail" if job.failed else "ok" if job.state == JobState.DONE else "wait"
+    return tone, f"{_upper(state)}. {text % {'count': display.capped(job.changed, _CAP)}}"
+
+
+def _upper(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def queue_done(verb: str, name: str) -> str:

@@ -35,7 +35,7 @@ class Condition:
     tone: str = "fail"
 
 
-_LOOK_AT_DIRECTORY = gettext_lazy("Test the directory on the page of the connector: it shows the exact commands.")
+_LOOK_AT_DIRECTORY = gettext_lazy("Test it: each step is shown, with the exact command that mends it.")
 
 CONDITIONS: dict[int, Condition] = {
     Event.BAD_DROP_DIRECTORY: Condition(
@@ -51,7 +51,7 @@ CONDITIONS: dict[int, Condition] = {
     ),
     Event.NO_DROP_DIRECTORY: Condition(
         sentence=gettext_lazy("%(subject)s: the drop directory does not exist."),
-        cure=gettext_lazy("Create it on the page of the connector; mail waits until then."),
+        cure=gettext_lazy("Mount or rename it back, or create it; mail waits until then."),
     ),
     Event.DROP_UNAUTHORIZED: Condition(
         sentence=gettext_lazy("%(subject)s: the drop directory is not writable for fcweb."), cure=_LOOK_AT_DIRECTORY

@@ -82,7 +82,7 @@ _PLACES = (
         label=gettext_lazy("Bad files"),
         icon="bad-file",
         permission="connectors.view_sourcefile",
-        pages=frozenset({"bad-file", "bad-file-resubmit"}),
+        pages=frozenset({"bad-file", "bad-file-edit", "bad-file-check", "bad-file-resubmit-changed"}),
     ),
     _Place(
         key="connectors",
@@ -90,6 +90,7 @@ _PLACES = (
         label=gettext_lazy("Connectors"),
         icon="connectors",
         permission="connectors.view_connector",
+        pages=frozenset({"drop-directory", "drop-directory-test"}),
     ),
     _Place(
         key="route",

@@ -49,7 +49,7 @@ INSTALLED_APPS = [
     "channels",
     "django_htmx",
     "csp",
-    "axes",
+    "fcweb.sign_ins.SignIns",
     "auditlog",
 ]
 

@@ -7,9 +7,16 @@ import os
 from pathlib import Path
 
 import pytest
-from django.utils import timezone
+from django.utils import timezone, translation
 
 CORPUS = Path(os.environ.get("FCWEB_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "corpus")
+
+
+@pytest.fixture(autouse=True)
+def own_language():
+    """A request leaves its language to the thread: the next test must not find it."""
+    yield
+    translation.deactivate()
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from tests.served import ROOT, Site, environment
+from tests.served import ROOT, Site
 
 HOURLY = (2, 1, 1, 2, 3, 5, 12, 26, 41, 48, 44, 38, 24, 29, 40, 46, 42, 33, 21, 12, 8, 6, 4, 3)  # messages, from 0 h
 
@@ -20,7 +20,7 @@ HOURLY = (2, 1, 1, 2, 3, 5, 12, 26, 41, 48, 44, 38, 24, 29, 40, 46, 42, 33, 21, 
 def fill(site: Site, *, hours: int = 24, each: int = 0) -> None:
     """Fill an installation in a process of its own; `each` messages a quarter of an hour, 0 for an office's day."""
     command = [sys.executable, "-m", "tests.filled", str(hours), str(each)]
-    env = environment(site.data, site.node) | {"DJANGO_SETTINGS_MODULE": "fcweb.settings"}
+    env = site.environment() | {"DJANGO_SETTINGS_MODULE": "fcweb.settings"}
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 

@@ -11,7 +11,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,26 +33,28 @@ class Site:
     password: str
     node: str
     address: str = field(default="")
+    database_url: str = field(default="")  # "" is SQLite below `data`
 
     def manage(self, *arguments: str) -> str:
         """Run one command to its end and return what it printed."""
         command = [sys.executable, "manage.py", *arguments]
-        done = subprocess.run(command, cwd=ROOT, env=environment(self.data, self.node), capture_output=True, text=True)
+        done = subprocess.run(command, cwd=ROOT, env=self.environment(), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
+    def environment(self) -> dict[str, str]:
+        """Return the environment of this installation's processes."""
+        left_out = {"DJANGO_SETTINGS_MODULE", "FCWEB_DATABASE_URL", "FCWEB_REDIS_URL"}
+        env = {key: value for key, value in os.environ.items() if key not in left_out}
+        env |= {"FCWEB_DATA_DIR": str(self.data), "FCWEB_NODE": self.node}
+        return env | ({"FCWEB_DATABASE_URL": self.database_url} if self.database_url else {})
 
-def environment(data: Path, node: str) -> dict[str, str]:
-    """Return the environment of this installation's processes: SQLite below `data`."""
-    left_out = {"DJANGO_SETTINGS_MODULE", "FCWEB_DATABASE_URL", "FCWEB_REDIS_URL"}
-    env = {key: value for key, value in os.environ.items() if key not in left_out}
-    return env | {"FCWEB_DATA_DIR": str(data), "FCWEB_NODE": node}
 
-
-def set_up(data: Path, *, node: str) -> Site:
+def set_up(data: Path, *, node: str, database_url: str = "") -> Site:
     """Make tables, first-start data and static files below `data`."""
-    facts = json.loads(Site(data=data, password="", node=node).manage("setup", "--json"))
-    site = Site(data=data, password=facts["password"], node=node)
+    bare = Site(data=data, password="", node=node, database_url=database_url)
+    facts = json.loads(bare.manage("setup", "--json"))
+    site = replace(bare, password=facts["password"])
     site.manage("collectstatic", "--noinput", "-v", "0")
     return site
 
@@ -65,7 +67,7 @@ def serving(site: Site) -> Iterator[Site]:
         port = probe.getsockname()[1]
     command = [sys.executable, "manage.py", "serve", "--port", str(port)]
     with (site.data / "serve.log").open("wb") as log:
-        process = subprocess.Popen(command, cwd=ROOT, env=environment(site.data, site.node), stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=ROOT, env=site.environment(), stdout=log, stderr=log)
     try:
         address = f"http://127.0.0.1:{port}"
         for _attempt in range(150):
@@ -74,7 +76,7 @@ def serving(site: Site) -> Iterator[Site]:
                 break
             except OSError:
                 time.sleep(0.2)
-        yield Site(data=site.data, password=site.password, node=site.node, address=address)
+        yield replace(site, address=address)
     finally:
         process.terminate()
         process.wait(30)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from channels.db import database_sync_to_async
@@ -25,6 +27,14 @@ from tracking.rows import EventRow
 SHOWN = 50  # rows a new filter starts with
 
 
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """A range of ids the tail did not read: behind `low`, up to `high`."""
+
+    low: int
+    high: int
+
+
 class LiveConsumer(GuardedConsumer):
     """One socket; a watcher of the tail."""
 
@@ -35,7 +45,7 @@ class LiveConsumer(GuardedConsumer):
         self.query = SearchQuery()
         self.text = ""
         self.language = settings.LANGUAGE_CODE
-        self.pending: deque[tuple[str, int]] = deque()  # encoded frames with their number of rows
+        self.pending: deque[tuple[str, int] | Jump] = deque()  # encoded frames with their number of rows
         self.pending_rows = 0
         self.sent = 0  # the client has everything up to here
         self.newest = 0  # and should have everything up to here
@@ -96,6 +106,24 @@ class LiveConsumer(GuardedConsumer):
         self.pending_rows += count
         self.wake.set()
 
+    def skip(self, position: int) -> None:
+        """Note that the tail jumped; the range is filled, or told, in its turn (MTL-3, MTL-4)."""
+        before = self.pending[-1] if self.pending else None
+        if isinstance(before, Jump):
+            self.pending[-1] = Jump(before.low, position)
+        else:
+            self.pending.append(Jump(self.newest, position))
+        self.newest = position
+        self.wake.set()
+
+    async def _fill(self, jump: Jump) -> None:
+        """Send the newest matching rows of a range, after a gap frame when there may be more of them."""
+        frame, is_whole = await database_sync_to_async(_newest_between)(self.query, self.language, jump)
+        if not is_whole:
+            await self.send_json({"type": "gap", "from": jump.low, "to": jump.high})
+        if frame:
+            await self.send(text_data=frame)
+
     async def _catch_up(self, seen: int | None) -> None:
         """Send what was committed since the client was last here, 0 before the first event of all (MTL-1)."""
         newest = await database_sync_to_async(stream.newest_id)()
@@ -134,15 +162,28 @@ class LiveConsumer(GuardedConsumer):
                         lost, self.lost_from = self.lost_from, None
                         await self.send_json({"type": "gap", "from": lost, "to": self.newest})
                         continue
-                    frame, count = self.pending.popleft()
-                    self.pending_rows -= count
-                    await self.send(text_data=frame)
+                    item = self.pending.popleft()
+                    if isinstance(item, Jump):
+                        await self._fill(item)
+                    else:
+                        frame, count = item
+                        self.pending_rows -= count
+                        await self.send(text_data=frame)
                     self.sent = self.newest
 
     async def tick(self) -> None:
         """Let a quiet filter, too, move on: a reconnect then asks for little."""
         if not self.pending and self.lost_from is None:
             await self.send_json({"type": "state", "state": "live", "last": self.newest})
+
+
+@lru_cache(maxsize=64)
+def _newest_between(query: SearchQuery, language: str, jump: Jump) -> tuple[str, bool]:
+    """Return the frame of the newest matching rows of a range, "" without any, and whether they are all of them."""
+    _newest, rows = _newest_rows(query)
+    inside = [row for row in rows if jump.low < row.pk <= jump.high]
+    frame, _count = stream.Batch(tuple(reversed(inside)), position=jump.high).frame(query, language)
+    return frame, len(inside) < SHOWN
 
 
 def _newest_rows(query: SearchQuery) -> tuple[int, tuple[EventRow, ...]]:

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 from django import forms
 from django.http import QueryDict
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy
+from django.utils.translation import gettext_lazy, pgettext_lazy
 
 from tracking.choices import EventId, EventSource, TrackedState
 from tracking.query import Criterion, Key, Problem, SearchQuery, parse, with_criterion, written
@@ -64,7 +64,7 @@ class SearchForm(forms.Form):
     state = _choice(gettext_lazy("State"), TrackedState.choices)
     source = _choice(gettext_lazy("Source"), EventSource.choices)
     connector = _text(gettext_lazy("Connector"), length=255)
-    status = _text(gettext_lazy("Status"), hint="5xx, 550, 5.1.2", length=100)
+    status = _text(pgettext_lazy("protocol", "Status"), hint="5xx, 550, 5.1.2", length=100)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,7 +103,7 @@ def sentence(row: EventRow) -> str:
         "RECEIVE": _("Received, for %(who)s."),
         "SEND": _("Handed over, for %(who)s."),
         "DELIVER": _("Delivered to %(who)s."),
-        "DEFER": _("Postponed, for %(who)s: %(reason)s"),
+        "DEFER": _("Postponed, for %(who)s."),
         "FAIL": _("Failed for good, for %(who)s: %(reason)s"),
         "BADMAIL": _("Set aside as a bad file: %(file)s"),
         "RESOLVE": _("%(related)s was replaced by %(who)s, as the directory says."),

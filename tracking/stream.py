@@ -2,6 +2,8 @@
 
 Promises: every committed event once, in commit order; rows are rendered once a poll and language and encoded once a
 poll, language and filter, however many sockets watch. The table is the bus; nothing depends on a channel layer.
+A flood (a start or an operation with 100,000 messages) is jumped over when it is longer than a page shows, so that
+what is committed now is seen now (MTL-4); watchers are told the range and fill it as their filter allows.
 On PostgreSQL an id may become visible after a younger one: the tail keeps the holes it saw and looks into them again
 until no transaction that could fill them is left.
 Trouble with the database is logged and waited out; the watchers stay.
@@ -32,8 +34,9 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.04
 BATCH = 200  # MTL-4
-GAP_ROWS = 1000  # a longer gap is answered with a search link
+GAP_ROWS = 1000  # a longer gap is answered with a search link; a tail further behind jumps to the end
 _TROUBLE_SECONDS = 1.0
+_BEHIND_SECONDS = 0.3
 _LOOK_BACK = 5000  # ids searched for holes when the tail starts
 _HOLE_SECONDS = 60.0  # a transaction may take ids before it has a number of its own
 _HOLES = 200  # ranges remembered
@@ -93,6 +96,9 @@ class Watcher(Protocol):
     def push(self, batch: Batch) -> None:
         """Take a batch; must not wait."""
 
+    def skip(self, position: int) -> None:
+        """Learn that everything from the last batch up to `position` was jumped over; must not wait."""
+
 
 @dataclass(slots=True)
 class _Hole:
@@ -110,6 +116,7 @@ class Cursor:
 
     last: int = 0
     holes: list[_Hole] = field(default_factory=list)
+    full_since: float | None = None  # reads have returned as much as they may since then; None: the last one did not
 
     @classmethod
     def at_end(cls) -> Cursor:
@@ -125,8 +132,29 @@ class Cursor:
         """The id a client must go on from so that nothing is missed; it drops what it has (MTL-2)."""
         return min([self.last, *(hole.low - 1 for hole in self.holes)])
 
+    def has_fallen_behind(self) -> bool:
+        """Tell whether more waits than a page shows, or reading has not caught up for a while (MTL-4)."""
+        if self.full_since is None:
+            return False
+        left = newest_id() - self.last
+        return left > GAP_ROWS or (left > BATCH and time.monotonic() - self.full_since > _BEHIND_SECONDS)
+
+    def jumped(self) -> Cursor:
+        """Return a cursor at the end; while the flood goes on it jumps again before it reads."""
+        cursor = Cursor.at_end()
+        cursor.full_since = self.full_since
+        return cursor
+
     def read(self, limit: int = BATCH) -> tuple[EventRow, ...]:
         """Return the next events; () when there are none."""
+        rows = self._read(limit)
+        if len(rows) < limit:
+            self.full_since = None
+        elif self.full_since is None:
+            self.full_since = time.monotonic()
+        return rows
+
+    def _read(self, limit: int) -> tuple[EventRow, ...]:
         if connection.vendor == "sqlite":
             rows = after(self.last, limit=limit)
             if rows:
@@ -224,7 +252,7 @@ class Tail:
                 wanted = {(watcher.query, watcher.language) for watcher in self._watchers}
                 read = partial(_read, cursor, wanted)
                 try:
-                    cursor, batch = await loop.run_in_executor(thread, read)
+                    cursor, batch, has_jumped = await loop.run_in_executor(thread, read)
                 except DatabaseError:
                     logger.exception("the live stream cannot read the events")
                     await loop.run_in_executor(thread, _hang_up)
@@ -233,6 +261,9 @@ class Tail:
                 if batch is not None:
                     for watcher in list(self._watchers):
                         watcher.push(batch)
+                if has_jumped and cursor is not None:
+                    for watcher in list(self._watchers):
+                        watcher.skip(cursor.position)
                 if batch is None or len(batch.rows) < BATCH:
                     await asyncio.sleep(POLL_SECONDS)
         finally:
@@ -245,17 +276,22 @@ def _hang_up() -> None:
     connection.close()
 
 
-def _read(cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]) -> tuple[Cursor, Batch | None]:
-    """Read one batch and encode it for everybody who watches now; runs in the tail's thread."""
+def _read(cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]) -> tuple[Cursor, Batch | None, bool]:
+    """Read one batch and encode it for everybody who watches now; runs in the tail's thread.
+
+    Returns the cursor to go on from, the batch, and whether the cursor jumped to the end instead of reading.
+    """
     if cursor is None:
-        return Cursor.at_end(), None
+        return Cursor.at_end(), None, False
+    if cursor.has_fallen_behind():
+        return cursor.jumped(), None, True
     rows = cursor.read()
     if not rows:
-        return cursor, None
+        return cursor, None, False
     batch = Batch(rows, position=cursor.position)
     for query, language in wanted:
         batch.frame(query, language)
-    return cursor, batch
+    return cursor, batch, False
 
 
 TAIL = Tail()

@@ -10,6 +10,8 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.html import format_html
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
@@ -193,7 +195,11 @@ class ForeignConnectorAdmin(LabelledAdmin):
                 raise NeedsConfirmation(connector, forecast)
         configuration.announce(connector, before=form.facts_before, old_name=form.old_name)
         for warning in configuration.warnings(connector, old_name=form.old_name):
-            messages.warning(request, warning.text)
+            text: str = warning.text
+            if warning.code.startswith("DROP_DIR_") and warning.code != "DROP_DIR_RENAMED":
+                url = reverse("drop-directory", args=[connector.pk])
+                text = format_html('{} <a href="{}">{}</a>', text, url, _("Open the drop directory"))
+            messages.warning(request, text)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """List the messages that would be routed again beside what is deleted (FC-22)."""

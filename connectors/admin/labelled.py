@@ -9,12 +9,21 @@ from typing import Any
 from django.contrib import admin
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.text import capfirst
 
 from connectors.errors import ConfigurationError
 
 
-class LabelledAdmin(admin.ModelAdmin):
+class Titled(admin.ModelAdmin):
+    """Gives a list the name of what it lists as its title."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> HttpResponse:
+        title = {"title": capfirst(self.opts.verbose_name_plural)}
+        return super().changelist_view(request, title | (extra_context or {}))
+
+
+class LabelledAdmin(Titled):
     """Gives every widget a name that screen readers say."""
 
     def formfield_for_dbfield(self, db_field: models.Field, request: HttpRequest, **kwargs: Any) -> Any:

@@ -55,7 +55,7 @@ class BulkJob(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.verb} {self.pk}"
+        return f"#{self.pk}"
 
     @property
     def left(self) -> int:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
+from connectors import display, drop_directory
 from connectors.choices import QueueStatus
 from connectors.models import ForeignConnector, Node, Queue
 from connectors.reads import drop_directories
@@ -56,7 +57,7 @@ def _row(connector: ForeignConnector, drop: DropDirectory, queues: list[queue_re
     elif any(queue.status == QueueStatus.RETRY for queue in queues):
         tone, state = "wait", str(QueueStatus.RETRY.label)
     else:
-        tone, state = "ok", _("Ready")
+        tone, state = "ok", pgettext("connector", "Ready")
     return ConnectorRow(
         pk=connector.pk,
         name=connector.name,
@@ -70,6 +71,47 @@ def _row(connector: ForeignConnector, drop: DropDirectory, queues: list[queue_re
         last_success_at=max((q.last_success_at for q in queues if q.last_success_at), default=None),
         drop=drop,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """The drop directory of one connector and the queues that fill it."""
+
+    pk: int
+    connector: str
+    drop: DropDirectory
+    is_missing: bool
+    command: str  # what makes it by hand, "" when it is not missing
+    queues: tuple[queue_reads.QueueSummary, ...]
+
+    @property
+    def waiting(self) -> int:
+        """Messages that wait, at most CAP + 1 for each queue."""
+        return sum(queue.waiting for queue in self.queues)
+
+
+def directory(connector: ForeignConnector, node: Node) -> Directory:
+    """Return how the drop directory of a connector stands; looks without touching."""
+    (drop,) = drop_directories.look([connector], node)
+    steps = drop_directory.check(connector, node) if drop.is_missing else ()
+    own = set(Queue.objects.filter(next_hop_connector=connector.guid).values_list("pk", flat=True))
+    return Directory(
+        pk=connector.pk,
+        connector=connector.name,
+        drop=drop,
+        is_missing=drop.is_missing,
+        command=next((step.cure for step in steps if step.cure), ""),
+        queues=tuple(queue for queue in queue_reads.summaries() if queue.pk in own),
+    )
+
+
+def directory_answer(found: Directory) -> tuple[str, str]:
+    """Return how a drop directory stands, as tone and sentence."""
+    text = found.drop.problem or _("Mail can be written there.")
+    if found.waiting:
+        more = ngettext("%(count)s message waits.", "%(count)s messages wait.", found.waiting)
+        text = f"{text} {more % {'count': display.capped(found.waiting, queue_reads.CAP)}}"
+    return found.drop.tone, text
 
 
 def answer(found: list[ConnectorRow]) -> tuple[str, str]:

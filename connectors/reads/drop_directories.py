@@ -32,6 +32,7 @@ class DropDirectory:
     quota: int | None
     problem: str = ""  # sentence; "" when mail can be written
     tone: str = "ok"
+    is_missing: bool = False
     bytes: int = 0
     files: int = 0
     is_partial: bool = False  # reading stopped at SCAN_LIMIT
@@ -69,6 +70,7 @@ def _look(connector: ForeignConnector, node: Node) -> DropDirectory:
         quota=quota,
         problem=problem,
         tone=tone,
+        is_missing=not os.path.lexists(path),
         bytes=used,
         files=files,
         is_partial=is_partial,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from connectors import routing_table, spool
+from connectors import routing_table, spool, trouble
 from connectors.choices import FREE, ItemState, QueueStatus, RecipientState
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
@@ -27,6 +27,7 @@ class Waiting:
     queue: str
     status: str
     last_error: str
+    error_sentence: str
     entered_at: datetime
     attempts: int
     next_retry_at: datetime | None  # None: as soon as a worker is free, or when the queue is resumed
@@ -69,11 +70,13 @@ def _waiting(item: QueueItem) -> Waiting:
     next_retry_at = queue.next_retry_at if queue.status == QueueStatus.RETRY else None
     if is_deferred and item.retry_at is not None:
         next_retry_at = max(filter(None, (item.retry_at, next_retry_at)))  # its own time, and its queue's
+    last_error = item.last_error if is_deferred else queue.last_error
     return Waiting(
         queue_pk=queue.pk,
         queue=queue.connector_name or queue.next_hop_domain,
         status=QueueStatus.RETRY.value if is_deferred else queue.status,
-        last_error=item.last_error if is_deferred else queue.last_error,
+        last_error=last_error,
+        error_sentence=trouble.error_sentence(last_error),
         entered_at=item.entered_at,
         attempts=item.attempts,
         next_retry_at=next_retry_at,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -44,6 +44,7 @@ class Need:
     since: datetime | None
     url: str
     action: str
+    path: str = ""  # the directory it is about
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +84,7 @@ def needs(
     """Return what needs somebody, gravest first; a queue that a condition explains is not told twice."""
     found = [_bad_files_need(bad_files)] if bad_files else []
     told: set[str] = set()
+    drops = {drop.connector: drop for drop in directories}
     entries = list(EventLogEntry.objects.filter(cleared_at=None).order_by("-raised_at")[:_CONDITIONS])
     short_of_disk = {entry.subject for entry in entries if entry.code == Event.DISK_SPACE}
     for entry in entries:
@@ -91,7 +93,7 @@ def needs(
         if entry.code == Event.PRESSURE and entry.subject in short_of_disk and _SUBMISSION not in entry.detail:
             continue  # 15006 says the same and what to do
         told.add(entry.subject)
-        found.append(_condition_need(entry, now=now))
+        found.append(_condition_need(entry, drops, now=now))
     found.extend(_queue_need(queue) for queue in queues if queue.is_stuck(now) and queue.name not in told)
     found.extend(_directory_need(drop) for drop in directories if drop.problem and drop.connector not in told)
     return sorted(found, key=lambda need: need.tone != "fail")
@@ -110,16 +112,17 @@ def _bad_files_need(count: int) -> Need:
     )
 
 
-def _condition_need(entry: EventLogEntry, *, now: datetime) -> Need:
-    is_drop = entry.code in DROP_EVENTS
+def _condition_need(entry: EventLogEntry, drops: Mapping[str, DropDirectory], *, now: datetime) -> Need:
+    drop = drops.get(entry.subject) if entry.code in (*DROP_EVENTS, Event.NOT_COLLECTED) else None
     return Need(
         tone=trouble.condition_tone(entry.code, lasts=now - entry.raised_at),
         sentence=trouble.condition_sentence(entry.code, entry.subject),
         cure=trouble.condition_cure(entry.code),
-        detail=entry.detail,
+        detail="; ".join(part for part in entry.detail.split("; ") if drop is None or part != drop.path),
         since=entry.raised_at,
-        url=reverse("connectors-list") if is_drop else "",
-        action=_("Connectors") if is_drop else "",
+        url=reverse("drop-directory", args=[drop.connector_pk]) if drop else "",
+        action=_("Open the drop directory") if drop else "",
+        path=drop.path if drop else "",
     )
 
 
@@ -144,10 +147,11 @@ def _directory_need(drop: DropDirectory) -> Need:
         tone=drop.tone,
         sentence=_("%(connector)s: the drop directory has a problem.") % {"connector": drop.connector},
         cure=drop.problem,
-        detail=drop.path,
+        detail="",
         since=None,
-        url=reverse("connectors-list"),
-        action=_("Connectors"),
+        url=reverse("drop-directory", args=[drop.connector_pk]),
+        action=_("Open the drop directory"),
+        path=drop.path,
     )
 
 

@@ -29,11 +29,18 @@ def lengths(queues: Sequence[QueueSummary]) -> list[Lengths]:
     for kind in _COUNTED:
         chosen = [queue for queue in queues if queue.delivery_type == kind]
         if chosen:
-            retry = sum(_unstopped(queue) for queue in chosen if queue.status == QueueStatus.RETRY)
-            active = sum(_unstopped(queue) for queue in chosen if queue.status != QueueStatus.RETRY)
-            found.append(Lengths(delivery_type=kind.value, active=active, retry=retry))
+            retry = sum(_retrying(queue) for queue in chosen)
+            free = sum(_unstopped(queue) for queue in chosen)
+            found.append(Lengths(delivery_type=kind.value, active=free - retry, retry=retry))
     return found
 
 
 def _unstopped(queue: QueueSummary) -> int:
     return 0 if queue.is_suspended else queue.waiting - queue.stopped
+
+
+def _retrying(queue: QueueSummary) -> int:
+    """Return what waits for a retry: all of a queue in Retry, of another one what was refused by itself (QR-24)."""
+    if queue.status == QueueStatus.RETRY:
+        return _unstopped(queue)
+    return 0 if queue.is_suspended else queue.deferred

@@ -12,7 +12,7 @@ from django.db.models.expressions import RawSQL
 from django.db.models.fields import IntegerField
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.utils.translation import ngettext
+from django.utils.translation import ngettext, pgettext
 
 from connectors import display, queue_rows, trouble
 from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, QueueStatus
@@ -256,6 +256,19 @@ def queue_name(row: Queue) -> str:
     if row.delivery_type == DeliveryType.UNDEFINED:
         return _("Poison") if row.next_hop_domain == POISON_DOMAIN else _("Submission")
     return row.next_hop_domain
+
+
+def status_word(status: str) -> str:
+    """Return the status of a waiting message in the reader's language (QU 1.6); Exchange's name when it has no word."""
+    words = {
+        "Active": pgettext("message", "Active"),
+        "Ready": pgettext("message", "Ready"),
+        "Retry": pgettext("message", "Retry"),
+        "Suspended": pgettext("message", "Suspended"),
+        "PendingSuspend": pgettext("message", "Suspension pending"),
+        "PendingRemove": pgettext("message", "Removal pending"),
+    }
+    return words.get(status, status)
 
 
 def unrouted(node: Node | None = None) -> int:

@@ -12,12 +12,12 @@ from django import template
 from django.templatetags.static import static
 from django.utils import timezone
 from django.utils.formats import date_format, number_format
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 
-from connectors import display
-from connectors.reads import message_operations
+from connectors import display, trouble
+from connectors.reads import message_operations, queues
 
 register = template.Library()
 
@@ -67,6 +67,18 @@ _TONES = {
 def tone(state: object) -> str:
     """Return the tone of a queue status, message state, event id or verdict; quiet when it has none."""
     return _TONES.get(str(getattr(state, "value", state)), "quiet")
+
+
+@register.filter
+def status_word(status: str) -> str:
+    """Write the status of a waiting message."""
+    return queues.status_word(status)
+
+
+@register.filter
+def trouble_words(status: str) -> str:
+    """Write what the protocol text of a postponed delivery means, in a few words."""
+    return trouble.error_sentence(status)
 
 
 @register.simple_tag
@@ -191,6 +203,12 @@ _IMCEA = re.compile(r"IMCEA[A-Za-z0-9]{1,8}-[^\s,;<>]*@[A-Za-z0-9.-]*[A-Za-z0-9]
 def readable_text(value: str) -> str:
     """Write a sentence with the addresses in it as people wrote them."""
     return _IMCEA.sub(lambda found: display.shown_address(found[0]).text, value)
+
+
+@register.filter
+def breakable(value: str) -> SafeString:
+    """Let an address that is too long for its column break before its @ first."""
+    return format_html_join(mark_safe("<wbr>@"), "{}", ((part,) for part in value.split("@")))
 
 
 @register.filter

@@ -11,6 +11,7 @@ from django.db import transaction
 
 from connectors.choices import MessageState, RecipientState
 from connectors.models import Message, MessageRecipient, Node
+from fcweb import one_writer
 from tracking import record
 
 _BATCH = 500
@@ -49,4 +50,5 @@ class Boot:
                 ]
             )
         self._cursor = rows[-1][0]
+        one_writer.leave_room()
         return len(rows)

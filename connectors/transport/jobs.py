@@ -7,6 +7,7 @@ Leaves to neighbours: what a verb does to rows (operations) and files (exports).
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,10 +28,11 @@ from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
 from connectors.transport import drain, exports, operations, queue_operations, safety_net
 from connectors.transport.operations import Copy, Done
 from connectors.transport.safety_net import Wanted
-from fcweb import bulk
+from fcweb import bulk, one_writer
 
 _BATCH = {Verb.SUSPEND: 2000, Verb.RESUME: 2000, Verb.REDIRECT: 1000, Verb.EXPORT: 100, Verb.EXPORT_REMOVE: 100}
 _USUAL_BATCH = 500  # removals and resubmissions, which write events and recipients too
+_TURN = 0.2  # seconds of one round
 _EXPORTS = frozenset({Verb.EXPORT, Verb.EXPORT_REMOVE})
 _MAX_PICKED = 200  # rows ticked by hand
 
@@ -145,11 +147,20 @@ def _check(node: Node, order: Order) -> None:
 
 
 def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
-    """Finish what waited for a transfer to fail, then work one batch of the oldest job; return the copies looked at."""
+    """Finish what waited for a transfer to fail, then work the oldest job for a moment; return the copies looked at.
+
+    Its batches share one round of the other stages, which have their turn several times a second.
+    """
     settled = operations.settle_pending(node, now=now)
     oldest = BulkJob.objects.filter(node=node, state=JobState.RUNNING).order_by("pk").values_list("pk", flat=True)
     pk = oldest.first()
-    return settled if pk is None else settled + work(pk, config=config, now=now)
+    until = time.monotonic() + _TURN
+    looked = 0
+    while pk is not None and (seen := work(pk, config=config, now=now)):
+        looked += seen
+        if time.monotonic() >= until:
+            break
+    return settled + looked
 
 
 def run_to_end(job: BulkJob, *, config: TransportConfig, now: datetime) -> BulkJob:
@@ -183,6 +194,7 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
         else:
             done = operations.apply(job, operations.lock(keys), now=now)
         _note(job, done, cursor=keys[-1], now=now)
+    one_writer.leave_room()
     return len(keys)
 
 

@@ -16,12 +16,14 @@ from connectors import line_edit
 from connectors.choices import FileState, SourceKind
 from connectors.errors import FcwebError
 from connectors.models import SourceFile
+from connectors.reads import bad_files as reads
 from connectors.reads import dry_run
 from connectors.transport import bad_file_edit
 from connectors.transport.bad_file_edit import Editable
 from connectors.views.guards import may, needs_setup
 
 _LONGEST_TEXT = 2 * bad_file_edit.WHOLE  # characters
+_ROWS = (8, 24)  # fewest and most lines the field shows at once
 
 
 class EditForm(forms.Form):
@@ -32,7 +34,7 @@ class EditForm(forms.Form):
         required=False,
         strip=False,
         max_length=_LONGEST_TEXT,
-        widget=forms.Textarea(attrs={"rows": 24, "spellcheck": "false", "autocomplete": "off", "wrap": "off"}),
+        widget=forms.Textarea(attrs={"spellcheck": "false", "autocomplete": "off", "wrap": "off"}),
     )
     made_from = forms.CharField(max_length=64, widget=forms.HiddenInput)
 
@@ -105,7 +107,10 @@ def _page(
     status: int = 200,
 ) -> HttpResponse:
     """Answer with the form and, once checked, the differences and the dry run."""
+    rows = line_edit.shown(before.part).count("\n") + 3
+    form.fields["text"].widget.attrs["rows"] = min(max(rows, _ROWS[0]), _ROWS[1])
     context: dict[str, object] = {"row": row, "form": form, "is_header_only": bool(before.rest)}
+    context["file"] = reads.in_words(row)
     if after is not None:
         stage = "replay" if row.source == SourceKind.REPLAY else "pickup"
         context["lines"] = line_edit.diff(before.part, after[: len(after) - len(before.rest)])

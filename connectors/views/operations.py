@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlencode
 
 from auditlog.models import LogEntry
 from django.contrib import messages
 from django.contrib.auth.models import AbstractUser
+from django.contrib.contenttypes.models import ContentType
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -57,6 +59,8 @@ def _operate(request: HttpRequest, queue: Queue) -> HttpResponse:
     name = reads.queue_name(queue)
     if job.changed:
         messages.success(request, operation_words.queue_done(verb, name))
+    elif verb == Verb.RETRY:
+        messages.info(request, _("%(name)s no longer waits for a retry.") % {"name": name})
     else:
         why = operation_words.why(JobTarget.objects.get(job=job).why)
         messages.warning(request, _("%(name)s: nothing was changed: %(why)s.") % {"name": name, "why": why})
@@ -89,7 +93,8 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
     items = tuple(int(text) for text in asked.getlist("item") if text.isascii() and text.isdigit() and len(text) < 19)
     values: dict[str, Any] = {"verb": verb, "f": asked.get("f", ""), "recipient": asked.get("recipient", "")}
     values["last_item"] = asked.get("last_item") or queue_rows.newest_item()
-    form = OperationForm(request.POST if request.method == "POST" else None, initial=values, verb=verb)
+    source = queue.next_hop_connector if queue else None
+    form = OperationForm(request.POST if request.method == "POST" else None, initial=values, verb=verb, source=source)
     try:
         if request.method == "POST" and form.is_valid():
             job = _start(request, queue, form.cleaned_data, items)
@@ -151,6 +156,11 @@ def operation(request: HttpRequest, pk: int) -> HttpResponse:
     context = {"job": job, "title": operation_words.title(job.verb, job.total, is_queue=is_queue), "seen": seen}
     context["is_queue"] = is_queue
     context |= {"share": min(100, seen * 100 // job.total) if job.total else 100}
+    if request.user.is_staff and request.user.has_perm("auditlog.view_logentry"):
+        kind = ContentType.objects.get_for_model(BulkJob).pk
+        query = urlencode({"kind": kind, "object_pk": job.pk})
+        context["audit_url"] = f"{reverse('admin:auditlog_logentry_changelist')}?{query}"
+    context["tone"], context["answer"] = operation_words.progress(job)
     context["troubled"] = [(target, operation_words.why(target.why)) for target in troubled]
     template = "connectors/_operation.html" if wants_partial(request) else "connectors/operation.html"
     response = render(request, template, context)

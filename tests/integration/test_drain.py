@@ -16,8 +16,7 @@ from connectors.choices import ItemState, JobState, MessageState, RecipientState
 from connectors.conf import transport_config
 from connectors.mail import replay_format
 from connectors.models import BulkJob, JobTarget, Message, MessageRecipient, Node, QueueItem, SourceFile
-from connectors.transport import drain, jobs, operations, poison
-from connectors.transport import queue as queues
+from connectors.transport import drain, jobs, leasing, operations, poison
 from connectors.transport.jobs import Order
 from tests.queue_fixtures import fax_queue, queued
 from tracking.models import TrackedMessage, TrackingEvent
@@ -151,7 +150,7 @@ def test_a_worker_that_holds_a_message_wins(site, other):
     item = queued(site, queue, now=NOW, with_file=True)
     job = start(site, other)
     keys, failed = drain.prepare(job, transport_config())
-    (leased,) = queues.lease(queue, directory=str(site.drop), token="t", limit=1, folder_of=None)
+    (leased,) = leasing.lease(queue, directory=str(site.drop), token="t", limit=1, folder_of=None)
 
     with transaction.atomic():
         done = drain.move(job, operations.lock(keys), failed, now=NOW)
@@ -160,7 +159,7 @@ def test_a_worker_that_holds_a_message_wins(site, other):
     assert ([entry.why for entry in done], list(other.iterdir())) == (["in_transfer"], [])
     assert jobs.work(job.pk, config=transport_config(), now=NOW) == 0
     assert BulkJob.objects.get().state == JobState.RUNNING  # the transfer may still fail
-    queues.settle_delivered(queue, [leased], [], owed={}, now=NOW)
+    leasing.settle_delivered(queue, [leased], [], owed={}, now=NOW)
     jobs.run_once(site.node, config=transport_config(), now=NOW)
     assert (BulkJob.objects.get().state, list(other.iterdir())) == (JobState.DONE, [])
     item.refresh_from_db()

@@ -16,7 +16,7 @@ from connectors.mail import replay_format
 from connectors.models import JobTarget, Message, MessageRecipient, Queue, QueueItem
 from connectors.queue_filter import Filter
 from connectors.reads import queues as reads
-from connectors.transport import exports, jobs, poison, queue_operations
+from connectors.transport import exports, jobs, leasing, poison, queue_operations
 from connectors.transport import queue as queues
 from connectors.transport.couriers.drop import DropCourier
 from connectors.transport.delivery import Delivery
@@ -214,10 +214,10 @@ def test_the_status_of_a_queue_moves_as_the_table_says(site, probing):
     jobs.operate_queue(queue, Verb.RETRY, actor="ann", now=NOW)
     assert seen(queue) == "Connecting"  # manual retry
     away.rename(site.drop)
-    (leased,) = queues.lease(queue, directory=str(site.drop), token="t", limit=1, folder_of=None)
+    (leased,) = leasing.lease(queue, directory=str(site.drop), token="t", limit=1, folder_of=None)
     assert seen(queue) == "Active"  # opened
     jobs.operate_queue(queue, Verb.SUSPEND, actor="ann", now=NOW)
-    queues.settle_delivered(queue, [leased], [], owed={}, now=NOW)  # the transfer in progress finishes
+    leasing.settle_delivered(queue, [leased], [], owed={}, now=NOW)  # the transfer in progress finishes
     assert seen(queue) == "Suspended"
     jobs.operate_queue(queue, Verb.RESUME, actor="ann", now=NOW)
     assert seen(queue) == "Ready"  # the state its content implies

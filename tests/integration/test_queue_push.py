@@ -20,7 +20,7 @@ from connectors.conf import transport_config
 from connectors.consumers import QueueConsumer
 from connectors.models import BulkJob, QueueItem, QueueSample
 from connectors.reads import queue_changes
-from connectors.transport import jobs
+from connectors.transport import jobs, leasing
 from connectors.transport import queue as queues
 from connectors.transport.jobs import Order
 from fcweb.asgi import application
@@ -64,7 +64,7 @@ def _the_queue_fails(site, queue, item):
 
 
 def _a_transfer_begins(site, queue, item):
-    queues.lease(queue, directory="/x", token="t", limit=1, folder_of=None)
+    leasing.lease(queue, directory="/x", token="t", limit=1, folder_of=None)
 
 
 def _a_person_suspends_a_message(site, queue, item):

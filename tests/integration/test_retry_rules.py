@@ -59,7 +59,7 @@ def test_a_gateway_queue_is_listed_counted_suspended_resumed_and_retried(site, p
         pickup(f"{number}.eml", FAX)
     transport(NOW)
     queue = Queue.objects.get(connector_name="Fax")
-    (row,) = [queue_list.properties(one) for one in queue_reads.summaries(now=NOW)]
+    (row,) = [queue_list.properties(one) for one in queue_reads.summaries(now=NOW) if not one.is_submission]
     facts = {name: row[name] for name in ("DeliveryType", "NextHopDomain", "Status", "MessageCount", "RetryCount")}
     assert facts == {
         "DeliveryType": "NonSmtpGatewayDelivery",
@@ -72,8 +72,8 @@ def test_a_gateway_queue_is_listed_counted_suspended_resumed_and_retried(site, p
 
     jobs.operate_queue(queue, Verb.SUSPEND, actor="ann", now=NOW)
     assert lengths() == {"NonSmtpGatewayDelivery": (0, 0)}
-    jobs.operate_queue(Queue.objects.get(), Verb.RESUME, actor="ann", now=NOW)
-    jobs.operate_queue(Queue.objects.get(), Verb.RETRY, actor="ann", now=NOW)
+    jobs.operate_queue(Queue.objects.get(connector_name="Fax"), Verb.RESUME, actor="ann", now=NOW)
+    jobs.operate_queue(Queue.objects.get(connector_name="Fax"), Verb.RETRY, actor="ann", now=NOW)
     assert lengths() == {"NonSmtpGatewayDelivery": (3, 0)}
     call_command("queue", "counters", "--json")
     assert json.loads(capsys.readouterr().out)["rows"] == [
@@ -82,6 +82,15 @@ def test_a_gateway_queue_is_listed_counted_suspended_resumed_and_retried(site, p
     site.drop.with_name("away").rename(site.drop)
     transport(NOW)
     assert (len(files(site)), lengths()) == (3, {"NonSmtpGatewayDelivery": (0, 0)})
+
+
+@pytest.mark.rule("QR-40", "QR-24")
+def test_a_message_that_waits_by_itself_counts_as_retry(site):
+    queue = fax_queue(site, status=QueueStatus.READY)
+    for state in (ItemState.READY, ItemState.READY, ItemState.DEFERRED, ItemState.SUSPENDED):
+        queued(site, queue, now=NOW, state=state)
+
+    assert lengths() == {"NonSmtpGatewayDelivery": (2, 1)}
 
 
 @pytest.mark.rule("QR-40")
@@ -99,7 +108,7 @@ def test_a_queue_in_retry_shows_its_error_and_every_ready_message_as_retry(site,
     unplug(site)
     pickup("a.eml", FAX)
     transport(NOW)
-    queue = Queue.objects.get()
+    queue = Queue.objects.get(connector_name="Fax")
     queued(site, queue, now=NOW)  # came while the queue waited
     queued(site, queue, now=NOW, state=ItemState.SUSPENDED)
     from connectors import queue_filter, queue_properties, queue_rows
@@ -147,13 +156,13 @@ def test_a_crash_between_the_file_and_the_rows_loses_nothing_and_repeats_nothing
 @pytest.mark.rule("QR-46", "DR-25")
 def test_a_file_is_synced_before_its_name_and_its_directory_before_the_rows(site, pickup, transport, monkeypatch):
     from connectors import disk
-    from connectors.transport import queue as queues
+    from connectors.transport import leasing
 
     steps = []
     for module, name in ((os, "fsync"), (disk, "sync_file_system"), (disk, "sync_directory"), (disk, "rename_new")):
         monkeypatch.setattr(module, name, _told(steps, name, getattr(module, name)))
-    monkeypatch.setattr(queues, "settle_delivered", _told(steps, "settle", queues.settle_delivered))
-    monkeypatch.setattr(queues, "mark_staged", _told(steps, "staged", queues.mark_staged))
+    monkeypatch.setattr(leasing, "settle_delivered", _told(steps, "settle", leasing.settle_delivered))
+    monkeypatch.setattr(leasing, "mark_staged", _told(steps, "staged", leasing.mark_staged))
     ForeignConnector.objects.update(relay_dsn_required=True)
     queued(site, fax_queue(site), now=NOW, with_file=True)
     config = transport_config()
@@ -196,7 +205,7 @@ def test_without_its_connector_smtp_mail_is_unreachable_and_says_why(site, picku
     configuration.change(internet, {"is_held": True})
     pickup("a.eml", OUT)
     transport(NOW)
-    assert Queue.objects.get().connector_name == "Internet"
+    assert Queue.objects.filter(connector_name="Internet").exists()
 
     CHANGES[change](ForeignConnector.objects.get(name="Internet"))
     for seconds in (0, 5):
@@ -226,16 +235,16 @@ def test_without_its_connector_a_fax_is_returned_at_once(site, pickup, transport
 
 @pytest.mark.rule("QR-47")
 def test_what_is_in_transfer_when_its_connector_goes_ends_where_it_was_going(site, pickup, transport):
-    from connectors.transport import queue as queues
+    from connectors.transport import leasing
 
     queue = fax_queue(site)
     queued(site, queue, now=NOW, with_file=True)
     with Owner(transport_config().run_dir) as owner:
-        (item,) = queues.lease(queue, directory=str(site.drop), token=owner.token, limit=1, folder_of=None)
+        (item,) = leasing.lease(queue, directory=str(site.drop), token=owner.token, limit=1, folder_of=None)
         configuration.change(ForeignConnector.objects.get(), {"enabled": False})
         transport(NOW)
         assert QueueItem.objects.get().state == ItemState.STAGING
-        queues.settle_delivered(queue, [item], [], owed={}, now=NOW)
+        leasing.settle_delivered(queue, [item], [], owed={}, now=NOW)
 
     assert MessageRecipient.objects.get().state == "delivered"
 
@@ -295,7 +304,7 @@ def test_poison_is_exported_without_being_suspended_and_never_leaves_by_itself(s
     order = Order(verb=Verb.EXPORT, actor="ann", queue=item.queue, directory=str(folder))
     jobs.run_to_end(jobs.start(site.node, order, now=NOW), config=transport_config(), now=NOW)
 
-    assert [path.name for path in folder.iterdir()] == [exports.file_name(item.message.message_id, item.pk)]
+    assert [path.name for path in folder.iterdir()] == [exports.file_name(item.message.message_id)]
     assert not TrackingEvent.objects.filter(event__in=["FAIL", "SEND"]).exists()
 
 

@@ -441,3 +441,34 @@ async def test_rows_of_another_process_reach_real_sockets_within_a_second(served
         await tab.close()
 
     assert max(waits) < 1.0, waits
+
+
+@pytest.mark.rule("MTL-3", "MTL-4")
+async def test_a_flood_is_jumped_over_and_a_filter_still_gets_its_rows(monkeypatch):
+    """More rows than a page shows are committed at once: the newest come next, a rare match among them is kept."""
+    monkeypatch.setattr(stream, "GAP_ROWS", 10)
+    user = await sync_to_async(make_watcher)()
+
+    def flood():
+        with transaction.atomic():
+            for number in range(280):
+                at("needle" if number == 240 else f"straw {number}")
+
+    async with Socket(user) as everything, Socket(user) as few:
+        await everything.started(q="", last=0)
+        await few.started(q="needle", last=0)
+        await sync_to_async(flood)()
+        newest = await sync_to_async(stream.newest_id)()
+        shown, gaps = "", []
+        while "straw 279<" not in shown:
+            frame = await everything.any_frame()
+            gaps += [frame] if frame["type"] == "gap" else []
+            shown += frame.get("html", "")
+        found = await few.frame("rows")
+        await sync_to_async(at)("afterwards")
+        after = await everything.frame("rows")
+
+    assert [(gap["from"] < gap["to"], gap["to"]) for gap in gaps] == [(True, newest)]
+    assert "straw 212<" not in shown
+    assert "needle" in found["html"]
+    assert "afterwards" in after["html"]

@@ -38,12 +38,20 @@ function toggleSelection() {
   if (box) box.click();
 }
 
+// The queue of the row that has the focus; else the only one that can be retried on this page.
+function retry() {
+  const row = document.activeElement?.closest?.(".table tbody tr");
+  const buttons = (row ?? document).querySelectorAll("[data-retry]");
+  if (buttons.length === 1) buttons[0].click();
+}
+
 const keys = {
   "/": () => $("#search")?.focus(),
   "?": () => $("#keys")?.showModal(),
   j: () => moveRow(1),
   k: () => moveRow(-1),
   x: toggleSelection,
+  r: retry,
 };
 
 document.addEventListener("keydown", (event) => {
