@@ -19,6 +19,7 @@ _ERRORS: tuple[tuple[str, Promise], ...] = (
     ("read-only file system", gettext_lazy("drop directory is read-only")),
     ("Drop directory: path too long", gettext_lazy("path of the drop directory too long")),
     ("Drop directory quota reached", gettext_lazy("drop directory full: the quota is reached")),
+    ("The spool is not there", gettext_lazy("the spool of this server is not mounted")),
     ("Connector is gone", gettext_lazy("the connector was removed")),
     ("A matching connector cannot be found", gettext_lazy("no connector serves these addresses")),
 )

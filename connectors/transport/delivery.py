@@ -37,6 +37,7 @@ _EVENT_OF = {
     "DropMissing": Event.NO_DROP_DIRECTORY,
     "DropDenied": Event.DROP_UNAUTHORIZED,
 }
+_NO_SPOOL = "451 4.3.0 The spool is not there: is its file system mounted?"
 _LOOK_EVERY = timedelta(seconds=1)
 _OUR_TEMP = re.compile(r"\.\d+-[0-9a-f-]{36}\.tmp(\.probed?)?")
 
@@ -130,6 +131,8 @@ class Delivery:
             self._fail_lost(queue, lost, now)
             trouble = None
             left = [item for item in left if item not in lost]
+        elif trouble is not None and not self._spool_is_there(left):
+            trouble = HopFailure(text=_NO_SPOOL, context="SpoolMissing")  # not the next hop's fault either
         if prepared.written:
             leasing.mark_staged([item.pk for item in prepared.written])
             trouble_on_publish = self._publish(prepared.written)
@@ -168,6 +171,11 @@ class Delivery:
     def _lost(self, items: Sequence[LeasedItem]) -> list[LeasedItem]:
         """Return the items whose content file is gone from the spool: somebody deleted it."""
         return [item for item in items if _is_gone(self._config.spool_dir / item.message.spool_name)]
+
+    def _spool_is_there(self, items: Sequence[LeasedItem]) -> bool:
+        """Tell whether the folders that hold the content of these items exist; none do while the spool is unmounted."""
+        folders = {(self._config.spool_dir / item.message.spool_name).parent for item in items}
+        return all(os.path.lexists(folder) for folder in folders)
 
     def _fail_lost(self, queue: Queue, items: Sequence[LeasedItem], now: datetime) -> None:
         logger.critical("content of messages is lost", extra={"spool_names": [i.message.spool_name for i in items]})
@@ -310,11 +318,14 @@ class Delivery:
 
 
 def _is_gone(path: Path) -> bool:
-    """Tell whether nothing has this name; a place that cannot be looked at hides its files, it has not lost them."""
+    """Tell whether somebody deleted this file: its folder is there without it.
+
+    A place that cannot be looked at, or is away as a whole (unmounted), hides its files, it has not lost them.
+    """
     try:
         path.lstat()
     except FileNotFoundError:
-        return True
+        return os.path.lexists(path.parent)
     except OSError:
         return False
     return False

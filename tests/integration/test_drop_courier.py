@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from django.core.management import call_command
 from django.utils import timezone
 
 from connectors import routing_table
@@ -224,3 +225,23 @@ def test_a_message_whose_content_is_gone_fails_alone(site, pickup, transport, da
     ]
     assert TrackingEvent.objects.get(event="FAIL").source_context == "ContentLost"
     assert Queue.objects.get(connector_name="Fax").status == "Ready"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.rule("QR-20", "QR-41")
+@pytest.mark.parametrize("recipient", [b"IMCEAFAX-5551234@fcweb.test", b"alice@fcweb.test"], ids=["gateway", "mailbox"])
+def test_nothing_is_lost_while_the_spool_is_not_mounted(site, pickup, transport, data_dir, recipient):
+    pickup("a.eml", b"From: alice@fcweb.test\r\nTo: " + recipient + b"\r\nSubject: a\r\n\r\nx\r\n")
+    call_command("pickup", once=True)
+    now = timezone.now()
+    (data_dir / "spool").rename(data_dir / "away")
+
+    transport(now)
+
+    assert not TrackingEvent.objects.filter(event__in=["FAIL", "DSN"]).exists()
+    waiting = Queue.objects.exclude(next_hop_domain="Submission").get()
+    assert (waiting.status, waiting.last_error[:40]) == ("Retry", "451 4.3.0 The spool is not there: is its")
+    assert TrackingEvent.objects.get(event="DEFER").source_context == "SpoolMissing"
+    (data_dir / "away").rename(data_dir / "spool")
+    transport(now + timedelta(minutes=6))
+    assert set(TrackingEvent.objects.values_list("event", flat=True)) & {"SEND", "DELIVER"}
