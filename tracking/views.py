@@ -141,6 +141,7 @@ def message(request: HttpRequest, pk: int) -> HttpResponse:
         "steps": told,
         "is_cut": len(rows) > len(told),
         "family": relatives if len(relatives) > 1 else [],
+        "internal_ids": [copy.internal_message_id for copy in copies],
         "parent": family.parent_of(tracked, relatives),
         "answer": story.answer(tracked),
         "copies_answer": family.copies_sentence(own_copies),

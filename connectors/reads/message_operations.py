@@ -1,11 +1,12 @@
-"""What people did to one message, and when gateways collected it: the part of its timeline beside tracking (MTE-6, DR-33)."""
+"""What people did to a message and its copies, and when gateways collected it: the part of its timeline beside tracking (MTE-6, DR-33)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Q
+from django.db.models import Count, Max, Q
 
 from connectors import operation_words
 from connectors.choices import JobScope, Outcome
@@ -24,16 +25,14 @@ class Entry:
     reason: str
 
 
-def entries(message: int) -> list[Entry]:
-    """Return the operations on a message and on its queues while it was in them, oldest first."""
+def entries(messages: Sequence[int]) -> list[Entry]:
+    """Return the operations on a message, on its copies, and on their queues while they were there, oldest first."""
     found = []
-    targets = JobTarget.objects.filter(message=message, outcome=Outcome.CHANGED).select_related("job")
+    targets = JobTarget.objects.filter(message__in=messages, outcome=Outcome.CHANGED).select_related("job")
     for target in targets.order_by("pk")[:_LIMIT]:
         found.append(_entry(target.job, target.at, is_queue=False))
     during = Q()
-    for queue, entered, left in QueueItem.objects.filter(message=message).values_list(
-        "queue", "entered_at", "delivered_at"
-    ):
+    for queue, entered, left in _stays(messages):
         span = Q(queue=queue, snapshot_at__gte=entered)
         during |= span & Q(snapshot_at__lte=left) if left else span
     if during:
@@ -42,11 +41,20 @@ def entries(message: int) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.at)
 
 
+def _stays(messages: Sequence[int]) -> list[tuple[int, datetime, datetime | None]]:
+    """Return (queue, entered, left) of the first stays; items that entered together are one, until the last has left."""
+    items = QueueItem.objects.filter(message__in=messages).order_by()
+    spans = items.values_list("queue", "entered_at").annotate(
+        left=Max("delivered_at"), open=Count("pk") - Count("delivered_at")
+    )
+    return [(queue, entered, None if left_over else left) for queue, entered, left, left_over in spans[:_LIMIT]]
+
+
 def _entry(job: BulkJob, at: datetime, *, is_queue: bool) -> Entry:
     return Entry(at=at, text=operation_words.entry(job.verb, is_queue=is_queue), actor=job.actor, reason=job.reason)
 
 
-def collected(message: int) -> list[QueueItem]:
-    """Return the files of a message that gateways took."""
-    rows = QueueItem.objects.filter(message=message).exclude(collected_at=None)
+def collected(messages: Sequence[int]) -> list[QueueItem]:
+    """Return the files of a message and its copies that gateways took."""
+    rows = QueueItem.objects.filter(message__in=messages).exclude(collected_at=None)
     return list(rows.order_by("collected_at")[:_LIMIT])

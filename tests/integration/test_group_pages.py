@@ -299,6 +299,20 @@ class TestMessagePage:
         assert [o.event for o in response.context["outcomes"]] == ["DELIVER"] * 4
         assert 'id="steps-cut"' in response.content.decode()
 
+    @pytest.mark.rule("MTE-6")
+    def test_what_people_did_to_a_copy_stands_on_the_page_of_the_message(self, site, pickup, transport, browser):
+        make_group("team", person("bob"), *(person(f"p{number}") for number in range(3)), contact("zoe", "FAX:1"))
+        site.drop.rename(site.drop.with_name("away"))
+        pickup("plan.eml", TEAM)
+        transport()
+        call_command("queue", "suspend", r"node.test\FAX", "--reason", "line down")
+        parent = TrackedMessage.objects.order_by("pk")[0]
+
+        page = page_of(browser, parent).content.decode()
+
+        assert "line down" in page
+        assert page.count("operations-title") == 2
+
     def test_a_message_without_copies_shows_none(self, site, pickup, transport, browser):
         pickup("plan.eml", TEAM.replace(b"team@", b"alice@"))
         transport()
