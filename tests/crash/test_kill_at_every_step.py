@@ -52,7 +52,7 @@ def environment(tmp_path):
 
 def runs_of_deaths(environment, *options):
     """Kill a run at its steps; return what each run and its restart left, the undisturbed run first."""
-    every = os.environ.get("FCWEB_CRASH_EVERY", "3")  # `make crash` tries every step
+    every = os.environ.get("FCWEB_CRASH_EVERY", "5")  # `make crash` tries every step
     child = Path(__file__).with_name("kill_everywhere.py")
 
     told = subprocess.run(

@@ -28,7 +28,7 @@ def test_every_part_is_handed_in_once_wherever_the_process_dies(tmp_path, reader
     subprocess.run([sys.executable, "manage.py", "setup"], cwd=ROOT, env=env, check=True, capture_output=True)
 
     child = Path(__file__).with_name("kill_split.py")
-    every = os.environ.get("FCWEB_CRASH_EVERY", "3")  # `make crash` tries every step
+    every = os.environ.get("FCWEB_CRASH_EVERY", "5")  # `make crash` tries every step
     told = subprocess.run([sys.executable, child, every, *reader], cwd=ROOT, env=env, capture_output=True, text=True)
 
     assert told.returncode == 0, told.stderr[-2000:]
