@@ -22,7 +22,7 @@ test: $(VENV)/.dev messages  ## every check and every test, on SQLite and on a p
 	$(PY) -m pytest -n 2 --dist loadfile tests
 	sh tests/servers/on_postgresql.sh $(PY) -m pytest -n 2 --dist loadfile tests/unit tests/integration
 
-crash: $(VENV)/.dev  ## kill the transport at every single step of a run; `test` tries every third
+crash: $(VENV)/.dev  ## kill the transport at every single step of a run; `test` tries every fifth
 	FCWEB_CRASH_EVERY=1 $(PY) -m pytest -n 2 tests/crash
 
 bench: $(VENV)/.dev messages  ## Pickup to Drop beside Postfix, search beside grep, pages with 100,000 messages waiting

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_safe
 from connectors import queue_filter, queue_properties, queue_rows, routing_table
 from connectors.models import BulkJob, ForeignConnector
 from connectors.queue_filter import Filter, FilterError
-from connectors.reads import drop_directories, queue_ages, queue_changes, queue_digest, queue_lengths, queue_list
+from connectors.reads import drop_directories, queue_ages, queue_changes, queue_digest, queue_list
 from connectors.reads import queues as reads
 from connectors.reads.queue_digest import GroupBy
 from connectors.views.guards import key_of, may, needs_setup
@@ -36,7 +36,6 @@ def queues(request: HttpRequest) -> HttpResponse:
     tone, answer = reads.answer(found, now)
     context = {"queues": found, "tone": tone, "answer": answer, "unrouted": reads.unrouted(), "cap": reads.CAP}
     context |= {"idle": len(every) - len(found), "shows_idle": shows_idle, "edges": queue_ages.EDGES, "seen": seen}
-    context["lengths"] = queue_lengths.lengths(every)
     context |= {"ages": queue_ages.ages(found, now=now), "has_submission_row": any(q.is_submission for q in found)}
     asked = request.GET.get("by", "")
     by = GroupBy(asked) if asked in set(GroupBy) else GroupBy.NEXT_HOP_DOMAIN
