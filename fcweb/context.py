@@ -74,7 +74,17 @@ _PLACES = (
         label=gettext_lazy("Queues"),
         icon="queues",
         permission="connectors.view_queue",
-        pages=frozenset({"queue", "queue-confirm", "operation", "safety-net", "deliver-again"}),
+        pages=frozenset(
+            {
+                "queue",
+                "queue-confirm",
+                "queue-messages",
+                "queue-messages-confirm",
+                "operation",
+                "safety-net",
+                "deliver-again",
+            }
+        ),
     ),
     _Place(
         key="bad-files",
