@@ -19,14 +19,6 @@ def own_language():
     translation.deactivate()
 
 
-@pytest.fixture(autouse=True)
-def fresh_content_types():
-    """Forget content types: a test that commits leaves a database in which they have other keys."""
-    from django.contrib.contenttypes.models import ContentType
-
-    ContentType.objects.clear_cache()
-
-
 @pytest.fixture
 def data_dir(tmp_path, settings):
     """A data directory of this test alone."""

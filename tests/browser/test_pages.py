@@ -90,7 +90,7 @@ def test_no_page_scrolls_sideways_at_320_pixels(filled, signed_in, language):
     assert wide == {}
 
 
-def test_ids_are_unique_fields_have_names_and_headings_are_in_order(filled, signed_in):
+def test_ids_are_unique_fields_have_names_headings_are_in_order_and_each_page_has_a_place(filled, signed_in):
     page = signed_in()
     wrong = {}
     paths = filling.pages(filled)
@@ -100,6 +100,8 @@ def test_ids_are_unique_fields_have_names_and_headings_are_in_order(filled, sign
         problems = {"ids": page.evaluate(DUPLICATES), "names": page.evaluate(NAMELESS)}
         if levels[0] != 1 or levels.count(1) != 1 or any(b > a + 1 for a, b in itertools.pairwise(levels)):
             problems["headings"] = levels
+        if page.locator(".nav [aria-current=page]").count() != 1:
+            problems["place"] = "no entry of the navigation is the current one"
         if any(problems.values()):
             wrong[name] = problems
     assert wrong == {}

@@ -3,6 +3,7 @@
 import pytest
 from auditlog.models import LogEntry
 from django.contrib.auth.models import Group, User
+from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -74,8 +75,9 @@ def test_a_change_is_told_field_by_field(site, nadia):
 
 
 def test_nobody_changes_or_deletes_an_entry(site, admin_client):
+    kind = ContentType.objects.get_for_model(ForeignConnector)
     entry = LogEntry.objects.create(
-        content_type_id=1, object_pk="1", object_repr="x", action=LogEntry.Action.UPDATE, changes={}
+        content_type=kind, object_pk="1", object_repr="x", action=LogEntry.Action.UPDATE, changes={}
     )
 
     admin_client.post(reverse("admin:auditlog_logentry_change", args=[entry.pk]), {"object_repr": "y"})
