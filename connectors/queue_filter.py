@@ -224,8 +224,9 @@ def _span(text: str) -> timedelta | None:
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, microseconds=micros)
 
 
-# What a column of the database is: names of expressions (one must hold), or a function of a condition on texts.
-Column = Sequence[str] | Callable[[Callable[[str], Q]], Q]
+# What a column of the database is: names of expressions (one must hold), a function of a condition on texts, or the
+# condition of each value of an enum, so that indexes serve it; a value without one never holds.
+Column = Sequence[str] | Callable[[Callable[[str], Q]], Q] | Mapping[str, Q]
 _LOOKUPS = {"-gt": "gt", "-ge": "gte", "-lt": "lt", "-le": "lte"}
 
 
@@ -241,7 +242,9 @@ def _condition(clause: Clause, column: Column) -> Q:
     def one(name: str) -> Q:
         return _compare(clause, name)
 
-    if callable(column):
+    if isinstance(column, Mapping):
+        holds = column.get(str(clause.value), Q(pk__in=()))
+    elif callable(column):
         holds = column(one)
     else:
         holds = Q()

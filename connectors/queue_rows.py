@@ -104,8 +104,24 @@ def _of_recipients(one: Callable[[str], Q]) -> Q:
     return Q(Exists(held.filter(one("address") | (one("final_address") & ~Q(final_address="")))))
 
 
+def _statuses() -> dict[str, Q]:
+    """Return what each status is in plain columns (QU 1.6): an expression would be computed for every waiting row."""
+    retrying = Q(queue__in=Queue.objects.filter(retry_count__gt=0).values("pk"))
+    still = {
+        "Suspended": Q(state=ItemState.SUSPENDED),
+        "Active": Q(state__in=_MOVING),
+        "Retry": Q(state=ItemState.DEFERRED) | (Q(state=ItemState.READY) & retrying),
+        "Ready": Q(state=ItemState.READY) & ~retrying,
+    }
+    return {
+        "PendingSuspend": Q(pending=Pending.SUSPEND),
+        "PendingRemove": Q(pending__in=_REMOVALS),
+        **{name: Q(pending="") & holds for name, holds in still.items()},
+    }
+
+
 COLUMNS: Mapping[str, Column] = {
-    "Status": ("f_status",),
+    "Status": _statuses(),
     "Priority": ("message__priority",),
     "Directionality": ("f_direction",),
     "Queue": ("f_queue", "f_queue_number"),
@@ -145,9 +161,12 @@ def listed(
     return rows.filter(queue_filter.condition(wanted, COLUMNS))
 
 
+_ORDERS: Mapping[str, Sequence[str]] = {"Status": ("f_status",)}  # where the column itself has no order
+
+
 def _names(prop: str) -> Sequence[str]:
     column = COLUMNS[prop]
-    return () if callable(column) else column
+    return () if callable(column) or isinstance(column, Mapping) else column
 
 
 def ordered(rows: QuerySet[QueueItem], order: Sequence[tuple[str, bool]]) -> QuerySet[QueueItem]:
@@ -157,11 +176,11 @@ def ordered(rows: QuerySet[QueueItem], order: Sequence[tuple[str, bool]]) -> Que
         if name == "Identity":
             keys.append("-message_id" if descending else "message_id")
             continue
-        column = COLUMNS.get(name)
-        if column is None or callable(column):
+        first = _ORDERS.get(name) or (_names(name)[:1] if name in COLUMNS else ())
+        if not first:
             continue
-        rows = rows.alias(**{part: _EXPRESSIONS[part] for part in column[:1] if part in _EXPRESSIONS})
-        keys.append(f"{'-' if descending else ''}{column[0]}")
+        rows = rows.alias(**{part: _EXPRESSIONS[part] for part in first if part in _EXPRESSIONS})
+        keys.append(f"{'-' if descending else ''}{first[0]}")
     return rows.order_by(*keys, "message_id", "pk")
 
 

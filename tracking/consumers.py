@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -22,17 +21,11 @@ from fcweb.sockets import FORBIDDEN, GuardedConsumer
 from tracking import query as language_of_search
 from tracking import search, stream
 from tracking.query import SearchQuery
-from tracking.rows import EventRow
+from tracking.rows import EventRow, rows_of
+from tracking.stream import Jump
 
 SHOWN = 50  # rows a new filter starts with
-
-
-@dataclass(frozen=True, slots=True)
-class Jump:
-    """A range of ids the tail did not read: behind `low`, up to `high`."""
-
-    low: int
-    high: int
+_LOOKED_THROUGH = 5000  # ids of a jumped range that a filter is held against
 
 
 class LiveConsumer(GuardedConsumer):
@@ -106,14 +99,14 @@ class LiveConsumer(GuardedConsumer):
         self.pending_rows += count
         self.wake.set()
 
-    def skip(self, position: int) -> None:
+    def skip(self, jump: Jump) -> None:
         """Note that the tail jumped; the range is filled, or told, in its turn (MTL-3, MTL-4)."""
         before = self.pending[-1] if self.pending else None
         if isinstance(before, Jump):
-            self.pending[-1] = Jump(before.low, position)
+            self.pending[-1] = Jump(min(before.low, jump.low), jump.high, jump.position)
         else:
-            self.pending.append(Jump(self.newest, position))
-        self.newest = position
+            self.pending.append(jump)
+        self.newest = jump.position
         self.wake.set()
 
     async def _fill(self, jump: Jump) -> None:
@@ -180,10 +173,12 @@ class LiveConsumer(GuardedConsumer):
 @lru_cache(maxsize=64)
 def _newest_between(query: SearchQuery, language: str, jump: Jump) -> tuple[str, bool]:
     """Return the frame of the newest matching rows of a range, "" without any, and whether they are all of them."""
-    _newest, rows = _newest_rows(query)
-    inside = [row for row in rows if jump.low < row.pk <= jump.high]
-    frame, _count = stream.Batch(tuple(reversed(inside)), position=jump.high).frame(query, language)
-    return frame, len(inside) < SHOWN
+    low = max(jump.low, jump.high - _LOOKED_THROUGH)
+    matching = search.filtered(query).filter(pk__gt=low, pk__lte=jump.high).order_by("-pk")
+    found = list(matching[: SHOWN + 1])
+    rows = rows_of(found[:SHOWN][::-1])
+    frame, _count = stream.Batch(rows, position=jump.position).frame(query, language)
+    return frame, low == jump.low and len(found) <= SHOWN
 
 
 def _newest_rows(query: SearchQuery) -> tuple[int, tuple[EventRow, ...]]:

@@ -5,7 +5,8 @@ poll, language and filter, however many sockets watch. The table is the bus; not
 A flood (a start or an operation with 100,000 messages) is jumped over when it is longer than a page shows, so that
 what is committed now is seen now (MTL-4); watchers are told the range and fill it as their filter allows.
 On PostgreSQL an id may become visible after a younger one: the tail keeps the holes it saw and looks into them again
-until no transaction that could fill them is left.
+until no transaction that could fill them is left. A flood comes mostly through holes there: while a batch is being
+written others commit younger events. What waits in holes counts, is read in batches and is jumped over like the rest.
 Trouble with the database is logged and waited out; the watchers stay.
 """
 
@@ -22,7 +23,7 @@ from functools import partial
 from typing import Protocol
 
 from django.db import DatabaseError, connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 from django.utils import translation
 
@@ -37,6 +38,7 @@ BATCH = 200  # MTL-4
 GAP_ROWS = 1000  # a longer gap is answered with a search link; a tail further behind jumps to the end
 _TROUBLE_SECONDS = 1.0
 _BEHIND_SECONDS = 0.3
+_FLOOD_SECONDS = 3.0
 _LOOK_BACK = 5000  # ids searched for holes when the tail starts
 _HOLE_SECONDS = 60.0  # a transaction may take ids before it has a number of its own
 _HOLES = 200  # ranges remembered
@@ -87,6 +89,15 @@ def render_row(row: EventRow, language: str) -> str:
         return render_to_string("tracking/_event_row.html", {"row": row, "is_new": True}).strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Ids the tail did not read, though some were read already: behind `low`, up to `high`."""
+
+    low: int
+    high: int
+    position: int  # a client goes on from here
+
+
 class Watcher(Protocol):
     """One socket; all its members are used in the event loop alone."""
 
@@ -96,8 +107,8 @@ class Watcher(Protocol):
     def push(self, batch: Batch) -> None:
         """Take a batch; must not wait."""
 
-    def skip(self, position: int) -> None:
-        """Learn that everything from the last batch up to `position` was jumped over; must not wait."""
+    def skip(self, jump: Jump) -> None:
+        """Learn what was jumped over; must not wait."""
 
 
 @dataclass(slots=True)
@@ -117,14 +128,13 @@ class Cursor:
     last: int = 0
     holes: list[_Hole] = field(default_factory=list)
     full_since: float | None = None  # reads have returned as much as they may since then; None: the last one did not
+    flood_until: float = 0.0  # what is longer than a batch is jumped over before it is read
 
     @classmethod
     def at_end(cls) -> Cursor:
         """Start behind the newest committed event."""
-        cursor = cls(last=newest_id())
-        if connection.vendor != "sqlite":
-            recent = TrackingEvent.objects.filter(pk__gt=cursor.last - _LOOK_BACK, pk__lte=cursor.last).order_by("pk")
-            cursor._note_holes(max(0, cursor.last - _LOOK_BACK), list(recent.values_list("pk", flat=True)))
+        cursor = cls()
+        cursor._go_to_end()
         return cursor
 
     @property
@@ -134,19 +144,38 @@ class Cursor:
 
     def has_fallen_behind(self) -> bool:
         """Tell whether more waits than a page shows, or reading has not caught up for a while (MTL-4)."""
-        if self.full_since is None:
+        now = time.monotonic()
+        is_flood = now < self.flood_until
+        if self.full_since is None and not is_flood:
             return False
         left = newest_id() - self.last
-        return left > GAP_ROWS or (left > BATCH and time.monotonic() - self.full_since > _BEHIND_SECONDS)
+        if left <= GAP_ROWS and self.holes:
+            left += self._inside().order_by()[:GAP_ROWS].count()
+        is_long = is_flood or (self.full_since is not None and now - self.full_since > _BEHIND_SECONDS)
+        return left > GAP_ROWS or (left > BATCH and is_long)
 
-    def jumped(self) -> Cursor:
-        """Return a cursor at the end; while the flood goes on it jumps again before it reads."""
-        cursor = Cursor.at_end()
-        cursor.full_since = self.full_since
-        return cursor
+    def jump(self) -> Jump:
+        """Go to the end and say what was passed over; while the flood goes on it jumps again before it reads."""
+        self.full_since = None
+        self.flood_until = time.monotonic() + _FLOOD_SECONDS
+        low = self.last
+        if self.holes:
+            arrived = list(self._inside().order_by("pk").values_list("pk", flat=True))
+            self.holes = [part for hole in self.holes for part in _without(hole, arrived)]
+            low = min([low, *(key - 1 for key in arrived[:1])])
+        self._go_to_end()
+        return Jump(low=low, high=self.last, position=self.position)
+
+    def _go_to_end(self) -> None:
+        newest = newest_id()
+        if connection.vendor != "sqlite":
+            known = max(self.last, newest - _LOOK_BACK, 0)
+            recent = TrackingEvent.objects.filter(pk__gt=known, pk__lte=newest).order_by("pk")
+            self._note_holes(known, list(recent.values_list("pk", flat=True)))
+        self.last = max(self.last, newest)
 
     def read(self, limit: int = BATCH) -> tuple[EventRow, ...]:
-        """Return the next events; () when there are none."""
+        """Return the next events, at most `limit`; () when there are none."""
         rows = self._read(limit)
         if len(rows) < limit:
             self.full_since = None
@@ -160,29 +189,34 @@ class Cursor:
             if rows:
                 self.last = rows[-1].pk
             return rows
-        late = self._late()
+        late = self._late(limit)
         fresh = TrackingEvent.objects.filter(pk__gt=self.last).select_related("message").order_by("pk")
-        found = list(fresh[:limit])
+        found = list(fresh[: limit - len(late)])
         if found:
             self._note_holes(self.last, [event.pk for event in found])
             self.last = found[-1].pk
         return rows_of([*late, *found])
 
-    def _late(self) -> list[TrackingEvent]:
+    def _inside(self) -> QuerySet[TrackingEvent]:
+        """Return the events that have come into the holes."""
+        inside = Q()
+        for hole in self.holes:
+            inside |= Q(pk__gte=hole.low, pk__lte=hole.high)
+        return TrackingEvent.objects.filter(inside)
+
+    def _late(self, limit: int) -> list[TrackingEvent]:
         """Return events that came into the holes; forget holes that nobody can fill any more."""
         if not self.holes:
             return []
         # The snapshot is taken first: what it calls finished is visible to the look that follows.
         oldest_running, _newest = _snapshot()
-        inside = Q()
-        for hole in self.holes:
-            inside |= Q(pk__gte=hole.low, pk__lte=hole.high)
-        found = list(TrackingEvent.objects.filter(inside).select_related("message").order_by("pk"))
+        found = list(self._inside().select_related("message").order_by("pk")[:limit])
+        is_all = len(found) < limit
         old = time.monotonic() - _HOLE_SECONDS
         arrived = [event.pk for event in found]
         kept: list[_Hole] = []
         for hole in self.holes:
-            if hole.seen_at < old and oldest_running >= hole.newest_transaction:
+            if is_all and hole.seen_at < old and oldest_running >= hole.newest_transaction:
                 continue
             kept.extend(_without(hole, arrived))
         self.holes = kept[-_HOLES:]
@@ -252,7 +286,7 @@ class Tail:
                 wanted = {(watcher.query, watcher.language) for watcher in self._watchers}
                 read = partial(_read, cursor, wanted)
                 try:
-                    cursor, batch, has_jumped = await loop.run_in_executor(thread, read)
+                    cursor, batch, jump = await loop.run_in_executor(thread, read)
                 except DatabaseError:
                     logger.exception("the live stream cannot read the events")
                     await loop.run_in_executor(thread, _hang_up)
@@ -261,9 +295,9 @@ class Tail:
                 if batch is not None:
                     for watcher in list(self._watchers):
                         watcher.push(batch)
-                if has_jumped and cursor is not None:
+                if jump is not None:
                     for watcher in list(self._watchers):
-                        watcher.skip(cursor.position)
+                        watcher.skip(jump)
                 if batch is None or len(batch.rows) < BATCH:
                     await asyncio.sleep(POLL_SECONDS)
         finally:
@@ -276,22 +310,22 @@ def _hang_up() -> None:
     connection.close()
 
 
-def _read(cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]) -> tuple[Cursor, Batch | None, bool]:
+def _read(cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]) -> tuple[Cursor, Batch | None, Jump | None]:
     """Read one batch and encode it for everybody who watches now; runs in the tail's thread.
 
-    Returns the cursor to go on from, the batch, and whether the cursor jumped to the end instead of reading.
+    Returns the cursor to go on from, the batch, and what the cursor jumped over instead of reading.
     """
     if cursor is None:
-        return Cursor.at_end(), None, False
+        return Cursor.at_end(), None, None
     if cursor.has_fallen_behind():
-        return cursor.jumped(), None, True
+        return cursor, None, cursor.jump()
     rows = cursor.read()
     if not rows:
-        return cursor, None, False
+        return cursor, None, None
     batch = Batch(rows, position=cursor.position)
     for query, language in wanted:
         batch.frame(query, language)
-    return cursor, batch, False
+    return cursor, batch, None
 
 
 TAIL = Tail()

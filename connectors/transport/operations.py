@@ -30,6 +30,7 @@ from connectors.choices import (
 )
 from connectors.models import BulkJob, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.transport import leasing, queue_operations
+from fcweb import bulk
 from tracking import record
 
 REMOVED_TEXT = "550 5.7.1 QUEUE.Admin; message removed by an administrator"
@@ -68,7 +69,7 @@ class Done:
 
 def lock(keys: Sequence[int]) -> list[Copy]:
     """Lock copies in key order and return how they stand; in the caller's transaction."""
-    rows = QueueItem.objects.filter(pk__in=keys).select_for_update().order_by("pk")
+    rows = QueueItem.objects.filter(pk__in=bulk.among(keys)).select_for_update().order_by("pk")
     found = list(rows.values_list("pk", "message_id", "queue_id", "state", "pending"))
     poison = set(
         Queue.objects.filter(pk__in={row[2] for row in found}, next_hop_domain=POISON_DOMAIN)
@@ -119,7 +120,7 @@ def _suspend(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
             done.append(changed(copy, f"{copy.state}+{Pending.SUSPEND}"))
         else:
             done.append(unchanged(copy, "suspended" if copy.state == ItemState.SUSPENDED else _why(copy)))
-    QueueItem.objects.filter(pk__in=still).update(state=ItemState.SUSPENDED, retry_at=None)
+    QueueItem.objects.filter(pk__in=bulk.among(still)).update(state=ItemState.SUSPENDED, retry_at=None)
     QueueItem.objects.filter(pk__in=moving).update(pending=Pending.SUSPEND, pending_by=job.actor)
     return done
 
@@ -141,7 +142,7 @@ def _resume(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
             done.append(changed(copy, copy.state))
         else:
             done.append(unchanged(copy, _why(copy) if copy.pending or copy.state not in WAITING else "not_suspended"))
-    QueueItem.objects.filter(pk__in=still).update(state=ItemState.READY, pending="", pending_by="")
+    QueueItem.objects.filter(pk__in=bulk.among(still)).update(state=ItemState.READY, pending="", pending_by="")
     QueueItem.objects.filter(pk__in=moving).update(pending="", pending_by="")
     _leave_poison(poisoned, job, now)
     return done
@@ -154,7 +155,7 @@ def _leave_poison(copies: Sequence[Copy], job: BulkJob, now: datetime) -> None:
     held = _recipients(copies)
     _to_submission(copies)
     keys = {copy.message for copy in copies}
-    Message.objects.filter(pk__in=keys).update(crash_count=0)
+    Message.objects.filter(pk__in=bulk.among(keys)).update(crash_count=0)
     tracked = _tracked(keys)
     record.save(
         [
@@ -206,8 +207,8 @@ def send_back(free: Sequence[Copy], *, source: str, server: str, now: datetime) 
 
 def _to_submission(copies: Sequence[Copy]) -> None:
     keys = [copy.pk for copy in copies]
-    QueueItem.objects.filter(pk__in=keys).update(state=ItemState.REMOVED, retry_at=None)
-    MessageRecipient.objects.filter(item__in=keys, state=RecipientState.QUEUED).update(
+    QueueItem.objects.filter(pk__in=bulk.among(keys)).update(state=ItemState.REMOVED, retry_at=None)
+    MessageRecipient.objects.filter(item__in=bulk.among(keys), state=RecipientState.QUEUED).update(
         state=RecipientState.SUBMITTED, item=None, final_address=""
     )
     Message.objects.filter(pk__in={copy.message for copy in copies}).update(state=MessageState.SUBMITTED)
@@ -248,7 +249,7 @@ def remove_now(
     """
     keys = [copy.pk for copy in copies]
     custom = f"S:fc.actor={actor};S:fc.ndr={int(ndr)}"
-    waiting = MessageRecipient.objects.filter(item__in=keys, state=RecipientState.QUEUED)
+    waiting = MessageRecipient.objects.filter(item__in=bulk.among(keys), state=RecipientState.QUEUED)
     if recipient:
         waiting = waiting.filter(Q(address__iexact=recipient) | Q(final_address__iexact=recipient))
     held: dict[int, list[tuple[int, str]]] = {}
@@ -348,7 +349,7 @@ def _redirect(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]
     ]
     chosen = {copy.pk for copy in moved}
     if target is not None and moved:
-        rows = QueueItem.objects.filter(pk__in=chosen)
+        rows = QueueItem.objects.filter(pk__in=bulk.among(chosen))
         rows.filter(state=ItemState.DEFERRED).update(state=ItemState.READY, retry_at=None)
         rows.update(queue=target, deferred_reason="", attempts=0, last_error="")
         held = _recipients(moved)

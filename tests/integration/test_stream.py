@@ -472,3 +472,99 @@ async def test_a_flood_is_jumped_over_and_a_filter_still_gets_its_rows(monkeypat
     assert "straw 212<" not in shown
     assert "needle" in found["html"]
     assert "afterwards" in after["html"]
+
+
+@pytest.mark.rule("MTL-3", "MTL-4")
+async def test_more_matches_than_a_page_shows_in_a_jump_are_told_as_a_gap_though_more_came_since(monkeypatch):
+    """The range is filled after younger events were committed: they do not hide that it holds more than was sent."""
+    monkeypatch.setattr(stream, "GAP_ROWS", 10)
+    user = await sync_to_async(make_watcher)()
+
+    def flood():
+        with transaction.atomic():
+            for number in range(270):
+                at(f"straw {number}")
+
+    class Late(LiveConsumer):
+        async def _fill(self, jump):
+            for number in range(60):
+                await sync_to_async(at)(f"younger {number}")
+            await super()._fill(jump)
+
+    async with Socket(user, app=Late.as_asgi()) as opened:
+        await opened.started(q="", last=0)
+        await sync_to_async(flood)()
+        kinds, shown = [], ""
+        while "straw 269<" not in shown:
+            frame = await opened.any_frame(timeout=10)
+            kinds.append(frame["type"])
+            shown += frame.get("html", "")
+
+    assert "gap" in kinds
+    assert "straw 221<" in shown
+
+
+@pytest.mark.rule("MTL-2", "MTL-4")
+def test_what_comes_late_in_a_flood_is_read_in_batches_then_jumped_over(monkeypatch):
+    """A batch of 700 commits after a younger event, as a start or an operation writes them beside other senders."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer: ids are committed in order")
+    monkeypatch.setattr(stream, "_BEHIND_SECONDS", 0.0)
+    at("before")
+    cursor = stream.Cursor.at_end()
+    taken, may_commit = threading.Event(), threading.Event()
+
+    def late():
+        try:
+            with transaction.atomic():
+                for number in range(700):
+                    add(subject=f"late {number}", at=timezone.now())
+                taken.set()
+                may_commit.wait(10)
+        finally:
+            connections.close_all()
+
+    thread = in_thread(late)
+    assert taken.wait(30)
+    at("early", sender="other@x.test", event="SEND")
+    assert [row.subject for row in cursor.read()] == ["early"]
+    may_commit.set()
+    thread.join()
+
+    first = cursor.read()
+    assert [row.subject for row in first] == [f"late {number}" for number in range(stream.BATCH)]
+    assert cursor.has_fallen_behind()
+    jump = cursor.jump()
+    assert jump.low == first[-1].pk
+    assert jump.high == stream.newest_id()
+    assert not cursor.has_fallen_behind()
+    assert cursor.read() == ()
+
+
+@pytest.mark.rule("MTL-2", "MTL-4")
+def test_a_jump_tells_what_it_passed_though_an_older_transaction_still_runs(monkeypatch):
+    """The client's position stays before the hole, the range that was jumped over does not."""
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer: ids are committed in order")
+    at("before")
+    cursor = stream.Cursor.at_end()
+    taken, may_commit = threading.Event(), threading.Event()
+
+    def late():
+        try:
+            with transaction.atomic():
+                add(subject="late", at=timezone.now())
+                taken.set()
+                may_commit.wait(10)
+        finally:
+            connections.close_all()
+
+    thread = in_thread(late)
+    assert taken.wait(10)
+    at("early", sender="other@x.test", event="SEND")
+    jump = cursor.jump()
+    may_commit.set()
+    thread.join()
+
+    assert jump.position < jump.high == stream.newest_id()
+    assert [row.subject for row in cursor.read()] == ["late"]
