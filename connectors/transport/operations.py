@@ -2,13 +2,13 @@
 
 Promises: each function works in the caller's transaction on locked rows, says what it did to every object, and is
 idempotent; a worker that holds a copy wins, the wish is kept in `pending` and done by `settle_pending`.
-Leaves to neighbours: queues as a whole (queue_operations), which copies are meant (queue_rows), batches and audit (jobs), files (exports).
+Leaves to neighbours: queues as a whole (queue_operations), which copies (queue_rows), batches (jobs), files (exports).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from django.db import transaction
@@ -97,9 +97,7 @@ def apply(job: BulkJob, copies: Sequence[Copy], *, now: datetime) -> list[Done]:
 
 def unchanged(copy: Copy, why: str) -> Done:
     """Return that nothing was done to a copy, and why (QO-2)."""
-    return Done(
-        item=copy.pk, message=copy.message, outcome=Outcome.UNCHANGED, before=copy.shown, after=copy.shown, why=why
-    )
+    return replace(changed(copy, copy.shown), outcome=Outcome.UNCHANGED, why=why)
 
 
 def changed(copy: Copy, after: str) -> Done:

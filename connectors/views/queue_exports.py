@@ -22,6 +22,7 @@ from connectors.views.guards import may, needs_setup
 
 _TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values"}
 _DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 _BATCH = 500
 Answer = TypeVar("Answer", HttpResponse, StreamingHttpResponse)
 
@@ -91,7 +92,14 @@ def _batch(wanted: Filter, queue: int | None, last_item: int, cursor: int) -> tu
 
 
 def _lines(rows: Iterable[dict[str, object]], names: Sequence[str], form: str) -> str:
-    return "".join(_line([text_of(row.get(name)) for name in names], form) for row in rows)
+    return "".join(_line([_cell(row.get(name)) for name in names], form) for row in rows)
+
+
+def _cell(value: object) -> str:
+    """Return a value as text; one from outside that a spreadsheet would take for a formula begins with an apostrophe."""
+    text = text_of(value)
+    is_number = isinstance(value, int | float)
+    return f"'{text}" if text.startswith(_FORMULA) and not is_number else text
 
 
 def _line(cells: Sequence[str], form: str) -> str:

@@ -212,6 +212,22 @@ async def test_the_messages_of_a_filter_are_exported_with_every_property(async_c
 
 
 @pytest.mark.rule("QU-21")
+async def test_a_subject_that_a_spreadsheet_would_compute_is_text(async_client, site):
+    def prepare():
+        user = User.objects.create_user("ann")
+        user.user_permissions.set(Permission.objects.filter(codename__in=ALL))
+        queued(site, fax_queue(site), now=NOW, subject='=HYPERLINK("http://x.test")')
+        return user
+
+    await async_client.aforce_login(await sync_to_async(prepare)())
+
+    _kind, text = await exported(async_client, "/queues/messages/export.csv")
+
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert row["Subject"] == '\'=HYPERLINK("http://x.test")'
+
+
+@pytest.mark.rule("QU-21")
 async def test_an_export_goes_in_batches_and_ends_where_the_list_ended_when_it_began(async_client, site):
     def prepare():
         user = User.objects.create_user("ann")

@@ -300,6 +300,7 @@ def test_every_page_refuses_anonymous_people(method):
     assert {"overview", "queues", "live", "message", "admin:index", "admin:connectors_node_change"} <= set(found)
 
 
+@pytest.mark.django_db  # a thread that had a connection looks whether it is still good
 async def test_every_socket_refuses_anonymous_people():
     answers = {}
     for pattern in [*event_sockets, *queue_sockets]:
