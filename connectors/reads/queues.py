@@ -295,6 +295,13 @@ def waiting(
     )
 
 
+def first_page(queue_pk: int | None, wanted: Filter, *, cap: int, size: int = PAGE) -> tuple[ItemPage, int]:
+    """Return the first page of what a filter means and how many it means, at most `cap`: one look at every row."""
+    keys = queue_rows.keys_after(queue_rows.listed(wanted, queue=queue_pk), 0, limit=cap)
+    shown = keys[:size]
+    return ItemPage(items=_items(shown), before=None, after=shown[-1] if len(keys) > size else None), len(keys)
+
+
 def _items(keys: Sequence[int]) -> list[QueueItem]:
     return list(queue_rows.with_facts(QueueItem.objects.filter(pk__in=keys)).order_by("pk"))
 

@@ -100,10 +100,13 @@ def _waiting(request: HttpRequest, pk: int | None, *, all_of_it: int) -> dict[st
         wanted = queue_filter.parse(text, queue_properties.MESSAGE)
     except FilterError as error:
         problem = error
-    page = reads.waiting(pk, wanted, before=key_of(request, "before"), after=key_of(request, "after"))
-    matching = all_of_it
-    if wanted.clauses:
-        matching = queue_rows.count(queue_rows.listed(wanted, queue=pk), cap=_MATCH_CAP)
+    before, after = key_of(request, "before"), key_of(request, "after")
+    if wanted.clauses and before is None and after is None:
+        page, matching = reads.first_page(pk, wanted, cap=_MATCH_CAP)
+    else:
+        page = reads.waiting(pk, wanted, before=before, after=after)
+        of_filter = queue_rows.listed(wanted, queue=pk)
+        matching = queue_rows.count(of_filter, cap=_MATCH_CAP) if wanted.clauses else all_of_it
     kept = {"f": text} if text else {}
     return {
         "page": page,
