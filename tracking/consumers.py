@@ -120,7 +120,7 @@ class LiveConsumer(GuardedConsumer):
     async def _catch_up(self, seen: int | None) -> None:
         """Send what was committed since the client was last here, 0 before the first event of all (MTL-1)."""
         newest = await database_sync_to_async(stream.newest_id)()
-        if seen is not None and newest - seen > stream.GAP_ROWS:
+        if seen is not None and await database_sync_to_async(stream.is_long_gap)(seen, newest):
             await self.send_json({"type": "gap", "from": seen, "to": newest})
         elif seen is not None and seen < newest:
             rows = await database_sync_to_async(stream.after)(seen, limit=stream.GAP_ROWS * 2)

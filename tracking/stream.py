@@ -55,6 +55,13 @@ def after(last: int, *, limit: int) -> tuple[EventRow, ...]:
     return rows_of(list(events[:limit]))
 
 
+def is_long_gap(seen: int, newest: int) -> bool:
+    """Tell whether more events than a page shows follow `seen`; ids may be far apart (PostgreSQL, retention)."""
+    if newest - seen <= GAP_ROWS:
+        return False
+    return TrackingEvent.objects.filter(pk__gt=seen, pk__lte=newest).order_by()[: GAP_ROWS + 1].count() > GAP_ROWS
+
+
 class Batch:
     """Events of one poll; what is rendered or encoded is kept for the next socket that wants the same."""
 
