@@ -14,7 +14,7 @@ from django.conf import settings
 from connectors.choices import Priority
 
 _HIGH_EXPIRATION = timedelta(hours=8)  # 2.5
-HIGH_BYTES = 250 * 1024  # QR-60
+HIGH_BYTES = 250 * 1024  # QR-60, RT-33
 _HIGH_DELAY = timedelta(minutes=30)  # 2.5
 _LOW_DELAY = timedelta(hours=8)  # 2.5
 
@@ -56,7 +56,7 @@ class TransportConfig:
     expire_suspended: bool = True  # QA-7
     max_idle_before_resubmit: timedelta = timedelta(hours=12)  # QR-11
     queue_max_idle: timedelta = timedelta(minutes=3)  # QR-14
-    priority_queuing: bool = False  # QR-60
+    priority_queuing: bool = False  # QR-60, RT-33
     ladder: RetryLadder = RetryLadder()
     mailbox_retry: timedelta = timedelta(minutes=5)  # QR-7, QR-23
     message_retry: timedelta = timedelta(minutes=15)  # QR-6, QR-24

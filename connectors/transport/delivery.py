@@ -39,6 +39,7 @@ _EVENT_OF = {
 }
 _NO_SPOOL = "451 4.3.0 The spool is not there: is its file system mounted?"
 _LOOK_EVERY = timedelta(seconds=1)
+_NAMED = 10  # files named in a log line
 _OUR_TEMP = re.compile(r"\.\d+-[0-9a-f-]{36}\.tmp(\.probed?)?")
 
 
@@ -178,7 +179,8 @@ class Delivery:
         return all(os.path.lexists(folder) for folder in folders)
 
     def _fail_lost(self, queue: Queue, items: Sequence[LeasedItem], now: datetime) -> None:
-        logger.critical("content of messages is lost", extra={"spool_names": [i.message.spool_name for i in items]})
+        some = [item.message.spool_name for item in items[:_NAMED]]
+        logger.critical("content of messages is lost", extra={"messages": len(items), "spool_names": some})
         text = "554 5.3.0 Message content is lost"
         leasing.fail_items(
             items, text=text, source=_source(queue), context="ContentLost", connector=queue.connector_name, now=now

@@ -65,7 +65,7 @@ class Scanner:
         Ends with the file that brings their sizes to `limit_bytes`, so a batch fits into memory.
         """
         if not self._waiting:
-            self._rescan(now)
+            self._rescan(now, closed)
         candidates: list[Candidate] = []
         total = 0
         while self._waiting and len(candidates) < limit and total < limit_bytes:
@@ -94,17 +94,25 @@ class Scanner:
         """Return when the earliest left-alone file may be looked at again."""
         return min(self._not_before.values(), default=None)
 
-    def _rescan(self, now: datetime) -> None:
-        self._not_before = {name: until for name, until in self._not_before.items() if until > now}
+    def _rescan(self, now: datetime, closed: set[str]) -> None:
+        """Look at the whole directory; a name closed since it was left alone is looked at again at once."""
+        self._not_before = {
+            name: until for name, until in self._not_before.items() if until > now and name not in closed
+        }
         self.stuck.forget_gone()
-        self._waiting.extend(heapq.nsmallest(_REMEMBERED, self._names()))
+        present: set[str] = set()
+        self._waiting.extend(heapq.nsmallest(_REMEMBERED, self._names(closed, present)))
+        closed &= present
 
-    def _names(self) -> Iterator[tuple[int, str]]:
+    def _names(self, closed: set[str], present: set[str]) -> Iterator[tuple[int, str]]:
+        """Return the names worth a look; those of `closed` that are still there come into `present`."""
         with os.scandir(self.directory) as entries:
             for entry in entries:
                 name = entry.name
                 if name[-4:].lower() != ".eml" or name[0] == "." or name in self._not_before:
                     continue
+                if name in closed:
+                    present.add(name)
                 try:
                     if entry.is_file(follow_symlinks=False):
                         yield entry.stat(follow_symlinks=False).st_mtime_ns, name
@@ -112,6 +120,8 @@ class Scanner:
                     continue
 
     def _open(self, name: str, *, now: datetime, closed: set[str]) -> Candidate | None:
+        is_done = name in closed
+        closed.discard(name)
         try:
             descriptor = os.open(f"{self.directory}/{name}", _FLAGS)
         except FileNotFoundError:
@@ -129,7 +139,7 @@ class Scanner:
             modified_ns=status.st_mtime_ns,
             owner_uid=status.st_uid,
         )
-        wait = self._wait_time(candidate, status, now=now, closed=closed)
+        wait = self._wait_time(candidate, now=now, is_done=is_done)
         hindrance = _hindrance(candidate, status) if wait is None else ""
         if wait is None and not hindrance:
             self.stuck.opened(name)
@@ -146,18 +156,16 @@ class Scanner:
         self.stuck.failed(name, why, now=now)
         self._not_before[name] = now + _POLL
 
-    def _wait_time(
-        self, candidate: Candidate, status: os.stat_result, *, now: datetime, closed: set[str]
-    ) -> timedelta | None:
+    def _wait_time(self, candidate: Candidate, *, now: datetime, is_done: bool) -> timedelta | None:
         """Return how long to leave the file alone, or None when it may be taken."""
         age = timedelta(seconds=now.timestamp() - candidate.modified_ns / 1e9)
         if candidate.size == 0 and age < self._empty_age:
             return min(self._empty_age - age, self._empty_age)
-        if candidate.name in closed:
-            closed.discard(candidate.name)
-        elif timedelta(0) <= age < self._settle:
+        if is_done:
+            return None
+        if timedelta(0) <= age < self._settle:
             return self._settle - age
-        elif age < timedelta(0) and not self._unchanged(candidate, now):
+        if age < timedelta(0) and not self._unchanged(candidate, now):
             return self._settle
         return None
 

@@ -48,10 +48,9 @@ class Watcher:
             closed = self._closed.get(event.wd)
             if closed is None:
                 woken = woken or not event.name.startswith(".")  # our temp files, renamed when they are published
-            else:
+            elif event.name[-4:].lower() == ".eml":  # the others are our own claims and `.bad` files
                 woken = True
-                if event.name:
-                    closed.add(event.name)
+                closed.add(event.name)
         return woken
 
     def wait(self, seconds: float) -> None:

@@ -173,7 +173,7 @@ def test_stored_messages_are_loaded_once_at_start(site):
     assert TrackingEvent.objects.first().recipients.count() == 2
 
 
-@pytest.mark.rule("QR-60")
+@pytest.mark.rule("QR-60", "RT-33")
 def test_priorities_count_only_when_switched_on(site):
     queue = fax_queue(site)
     for priority in (Priority.LOW, Priority.NORMAL, Priority.HIGH):
@@ -223,7 +223,7 @@ def test_a_queue_in_retry_that_was_emptied_is_ready(site):
     assert (queue.status, queue.retry_count, queue.last_error, queue.next_retry_at) == ("Ready", 0, "", None)
 
 
-@pytest.mark.rule("QR-60")
+@pytest.mark.rule("QR-60", "RT-33")
 @pytest.mark.parametrize(("switched_on", "hours"), [(True, 8), (False, 48)])
 def test_a_high_message_expires_sooner_only_with_priority_queuing(site, pickup, transport, switched_on, hours):
     TransportSettings.objects.create(node=site.node, priority_queuing=switched_on)

@@ -31,3 +31,16 @@ def test_names_are_kept_once_their_writer_is_done(watcher, tmp_path):
         assert not watcher.drain()
     assert watcher.drain()
     assert closed == {"a.eml"}
+
+
+def test_only_messages_wake_intake_not_the_names_we_give_them(watcher, tmp_path):
+    closed = set()
+    watcher.watch_intake(tmp_path, closed)
+    (tmp_path / "a.part").write_bytes(b"x")
+    (tmp_path / "a.part").rename(tmp_path / "A.EML")
+    assert watcher.drain()
+    (tmp_path / "A.EML").rename(tmp_path / "A.tmp")
+    (tmp_path / "b.bad").write_bytes(b"x")
+
+    assert not watcher.drain()
+    assert closed == {"A.EML"}
