@@ -44,13 +44,13 @@ class Socket:
 
     async def __aenter__(self):
         await self.communicator.send_input({"type": "websocket.connect"})
-        answer = await self.communicator.receive_output(timeout=5)
+        answer = await self.communicator.receive_output(timeout=10)
         self.accepted = answer["type"] == "websocket.accept"
         return self
 
     async def __aexit__(self, *_error):
         await self.communicator.send_input({"type": "websocket.disconnect", "code": 1000})
-        await self.communicator.wait(timeout=5)
+        await self.communicator.wait(timeout=10)
 
     async def ask(self, **content):
         await self.text(json.dumps(content))
@@ -58,10 +58,10 @@ class Socket:
     async def text(self, text):
         await self.communicator.send_input({"type": "websocket.receive", "text": text})
 
-    async def any_frame(self, timeout=3):
+    async def any_frame(self, timeout=10):
         return json.loads((await self.communicator.receive_output(timeout=timeout))["text"])
 
-    async def frame(self, kind, timeout=3):
+    async def frame(self, kind, timeout=10):
         """Return the next frame of a kind; others before it are passed over."""
         while True:
             found = await self.any_frame(timeout)

@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -133,15 +132,12 @@ def test_following_shows_what_is_there_then_what_another_process_writes_until_it
     following = elsewhere("track", "--json", "--follow", "--subject", "devis")
     first = json.loads(following.stdout.readline())
     write(elsewhere, "new Devis", "other", "newer Devis")
-    began = time.monotonic()
     later = [json.loads(following.stdout.readline()) for _line in range(2)]
-    waited = time.monotonic() - began
     following.send_signal(signal.SIGTERM)
     _out, errors = following.communicate(timeout=20)
 
     assert first["message-subject"] == "old Devis"
     assert [row["message-subject"] for row in later] == ["new Devis", "newer Devis"]
-    assert waited < 1
     assert (following.returncode, errors) == (0, "")
 
 
