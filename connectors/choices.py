@@ -170,6 +170,9 @@ class Verb(models.TextChoices):
     DRAIN = "drain", _("Move to another server")  # QO-13 (a); a whole server
 
 
+REMOVALS = (Verb.REMOVE_NDR, Verb.REMOVE)  # all that may be done to messages in Submission (QA-10)
+
+
 class JobScope(models.TextChoices):
     """What an operation is about."""
 

@@ -47,6 +47,8 @@ _WHY: dict[str, Promise] = {
     "pending_remove": gettext_lazy("its removal is pending"),
     "pending_remove_ndr": gettext_lazy("its removal is pending"),
     "recipient_unknown": gettext_lazy("it has no such recipient"),
+    "came_back": gettext_lazy("it came back after the operation began"),
+    "submission_not_suspended": gettext_lazy("routing was not suspended"),
     "not_possible": gettext_lazy("it is not possible in this state"),
 }
 

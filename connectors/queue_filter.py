@@ -224,10 +224,22 @@ def _span(text: str) -> timedelta | None:
     return timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds, microseconds=micros)
 
 
-# What a column of the database is: names of expressions (one must hold), a function of a condition on texts, or the
-# condition of each value of an enum, so that indexes serve it; a value without one never holds.
-Column = Sequence[str] | Callable[[Callable[[str], Q]], Q] | Mapping[str, Q]
+@dataclass(frozen=True, slots=True)
+class Constant:
+    """A property that has one value in every row: what a clause finds is known without a row."""
+
+    value: Value
+
+
+# What a column of the database is: names of expressions (one must hold), a function of a condition on texts, the
+# condition of each value of an enum, so that indexes serve it (a value without one never holds), or no column at all.
+Column = Sequence[str] | Callable[[Callable[[str], Q]], Q] | Mapping[str, Q] | Constant
 _LOOKUPS = {"-gt": "gt", "-ge": "gte", "-lt": "lt", "-le": "lte"}
+
+
+def names(column: Column) -> Sequence[str]:
+    """Return the expressions a column is made of; none where it is a condition or a constant."""
+    return () if callable(column) or isinstance(column, Mapping | Constant) else column
 
 
 def condition(wanted: Filter, columns: Mapping[str, Column]) -> Q:
@@ -242,6 +254,9 @@ def _condition(clause: Clause, column: Column) -> Q:
     def one(name: str) -> Q:
         return _compare(clause, name)
 
+    if isinstance(column, Constant):
+        nothing = Q(pk__in=())
+        return ~nothing if _matches(clause, [column.value]) else nothing
     if isinstance(column, Mapping):
         holds = column.get(str(clause.value), Q(pk__in=()))
     elif callable(column):

@@ -1,6 +1,7 @@
 """Queued messages with Exchange's properties: the very set that lists show and operations work on (QU 1.5 to 1.8).
 
-Promises: `listed` is the only way to say which copies a filter means, for pages, commands and jobs alike.
+Promises: `listed` is the only way to say which copies a filter means, for pages, commands and jobs alike; what waits
+to be routed is in no queue of these (submission_rows). Both are asked through waiting_rows.
 A row's values in Python (`properties`) are those the conditions see (tests compare them).
 """
 
@@ -40,7 +41,7 @@ from connectors.choices import (
     RecipientState,
     Refusal,
 )
-from connectors.models import IN_TRANSFER, Message, MessageRecipient, Node, Queue, QueueItem
+from connectors.models import IN_TRANSFER, MessageRecipient, Node, Queue, QueueItem
 from connectors.queue_filter import Column, Filter
 from tracking.models import TrackedMessage
 
@@ -156,17 +157,12 @@ def listed(
         rows = rows.filter(pk__lte=last_item)
     if not wanted.clauses:
         return rows
-    used = {name for clause in wanted.clauses for name in _names(clause.property.name)}
+    used = {name for clause in wanted.clauses for name in queue_filter.names(COLUMNS[clause.property.name])}
     rows = rows.alias(**{name: _EXPRESSIONS[name] for name in used if name in _EXPRESSIONS})
     return rows.filter(queue_filter.condition(wanted, COLUMNS))
 
 
 _ORDERS: Mapping[str, Sequence[str]] = {"Status": ("f_status",)}  # where the column itself has no order
-
-
-def _names(prop: str) -> Sequence[str]:
-    column = COLUMNS[prop]
-    return () if callable(column) or isinstance(column, Mapping) else column
 
 
 def ordered(rows: QuerySet[QueueItem], order: Sequence[tuple[str, bool]]) -> QuerySet[QueueItem]:
@@ -176,7 +172,7 @@ def ordered(rows: QuerySet[QueueItem], order: Sequence[tuple[str, bool]]) -> Que
         if name == "Identity":
             keys.append("-message_id" if descending else "message_id")
             continue
-        first = _ORDERS.get(name) or (_names(name)[:1] if name in COLUMNS else ())
+        first = _ORDERS.get(name) or (queue_filter.names(COLUMNS[name])[:1] if name in COLUMNS else ())
         if not first:
             continue
         rows = rows.alias(**{part: _EXPRESSIONS[part] for part in first if part in _EXPRESSIONS})
@@ -304,12 +300,6 @@ def values_of(item: QueueItem) -> Callable[[str], Sequence[queue_filter.Value]]:
         return [known[name]]  # type: ignore[list-item]  # properties() holds values of the property's type
 
     return values
-
-
-def submitted(node: Node | None = None) -> QuerySet[Message]:
-    """Return what waits in Submission (QU-1, QU-7), oldest first."""
-    rows = Message.objects.filter(state=MessageState.SUBMITTED)
-    return (rows if node is None else rows.filter(node=node)).order_by("pk")
 
 
 def sooner_than(moment: datetime) -> QuerySet[QueueItem]:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
+from django.db import transaction
+
 from connectors import spool
-from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatus, RecipientState
+from connectors.choices import (
+    SUBMISSION_DOMAIN,
+    DeliveryType,
+    ItemState,
+    MessageState,
+    QueueStatus,
+    RecipientState,
+)
 from connectors.mail import replay_format
 from connectors.mail.envelope import Envelope, Recipient
 from connectors.models import Message, MessageRecipient, Queue, QueueItem
+from connectors.transport import operations, queue_operations
 from tracking import record
 from tracking.record import NewMessage
 
@@ -35,6 +45,46 @@ def queued(
     site, queue, *, now, recipients=("IMCEAFAX-1@fcweb.test",), state=ItemState.READY, with_file=False, **values
 ):
     """Insert one message whose recipients wait in a queue; return its copy."""
+    message = _stored(site, MessageState.ROUTED, now=now, recipients=recipients, with_file=with_file, **values)
+    item = QueueItem.objects.create(
+        queue=queue,
+        message=message,
+        state=state,
+        entered_at=message.received_at,
+        is_whole=True,
+        leased_by="t" if state in {ItemState.STAGING, ItemState.STAGED} else "",
+    )
+    for address in recipients:
+        MessageRecipient.objects.create(message=message, item=item, address=address, state=RecipientState.QUEUED)
+    return item
+
+
+def submitted(site, *, now, recipients=("IMCEAFAX-1@fcweb.test",), with_file=False, **values):
+    """Insert one message that waits in Submission, with its RECEIVE event; return it."""
+    message = _stored(site, MessageState.SUBMITTED, now=now, recipients=recipients, with_file=with_file, **values)
+    for address in recipients:
+        MessageRecipient.objects.create(message=message, address=address, state=RecipientState.SUBMITTED)
+    shown = [(address, "") for address in recipients]
+    where = {"source": "PICKUP", "server": site.node.name, "context": "a.eml"}
+    record.save([record.receive(message.tracked_id, at=now, recipients=shown, **where)])
+    return message
+
+
+def submission_queue(site, **values):
+    """Return the Submission queue, suspended unless `status` says otherwise."""
+    queue = queue_operations.special_queue(site.node, SUBMISSION_DOMAIN)
+    Queue.objects.filter(pk=queue.pk).update(**({"status": QueueStatus.SUSPENDED} | values))
+    queue.refresh_from_db()
+    return queue
+
+
+def send_back(*keys, now):
+    """Send these copies back to Submission, as an operation does."""
+    with transaction.atomic():
+        operations.send_back(operations.lock(keys), source="ADMIN", server="node.test", now=now)
+
+
+def _stored(site, state, *, now, recipients, with_file, **values):
     guid = uuid.uuid4()
     facts = {
         "mail_from": "alice@fcweb.test",
@@ -75,30 +125,22 @@ def queued(
             )
         ]
     )
-    message = Message.objects.create(
+    return Message.objects.create(
         node=site.node,
         network_message_id=guid,
         tracked_id=tracked,
         spool_name=name,
         content_offset=len(block),
-        state=MessageState.ROUTED,
+        state=state,
         **facts,
     )
-    item = QueueItem.objects.create(
-        queue=queue,
-        message=message,
-        state=state,
-        entered_at=facts["received_at"],
-        is_whole=True,
-        leased_by="t" if state in {ItemState.STAGING, ItemState.STAGED} else "",
-    )
-    for address in recipients:
-        MessageRecipient.objects.create(message=message, item=item, address=address, state=RecipientState.QUEUED)
-    return item
 
 
 def fill(node, queue, count, *, now, batch=5000):
-    """Insert `count` waiting messages of one recipient each, quickly; subjects and senders vary, ages are spread."""
+    """Insert `count` waiting messages of one recipient each, quickly; subjects and senders vary, ages are spread.
+
+    Without a queue they wait in Submission.
+    """
     from tracking.choices import TrackedState
     from tracking.models import TrackedMessage
 
@@ -127,7 +169,7 @@ def fill(node, queue, count, *, now, batch=5000):
                 source_name="Pickup",
                 spool_name=f"{uuid.uuid4().hex}",
                 content_offset=100,
-                state=MessageState.ROUTED,
+                state=MessageState.ROUTED if queue else MessageState.SUBMITTED,
                 received_at=now - timedelta(seconds=(count - n) / 10),
                 expires_at=now + timedelta(days=2),
             )
@@ -136,10 +178,14 @@ def fill(node, queue, count, *, now, batch=5000):
         items = QueueItem.objects.bulk_create(
             QueueItem(queue=queue, message=message, entered_at=message.received_at, is_whole=True)
             for message in messages
+            if queue
         )
         MessageRecipient.objects.bulk_create(
             MessageRecipient(
-                message=message, item=item, address=f"IMCEAFAX-{message.pk}@fcweb.test", state=RecipientState.QUEUED
+                message=message,
+                item=item,
+                address=f"IMCEAFAX-{message.pk}@fcweb.test",
+                state=RecipientState.QUEUED if item else RecipientState.SUBMITTED,
             )
-            for message, item in zip(messages, items, strict=True)
+            for message, item in zip(messages, items or [None] * len(messages), strict=True)
         )

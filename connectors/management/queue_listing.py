@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
+from django.db.models import QuerySet
 from django.utils import timezone
 
-from connectors import queue_filter, queue_identity, queue_pages, queue_properties, queue_rows
-from connectors.choices import DeliveryType
+from connectors import queue_filter, queue_identity, queue_pages, queue_properties, queue_rows, submission_rows
+from connectors.choices import SUBMISSION_DOMAIN, DeliveryType
 from connectors.display_rows import write_rows
-from connectors.models import Queue, QueueItem
+from connectors.models import Message, Queue, QueueItem
 from connectors.queue_pages import Page
 from connectors.queue_properties import Property
 from connectors.reads import message_list, queue_digest, queue_lengths, queue_list
@@ -38,7 +39,8 @@ def add_arguments(parser: ArgumentParser, verb: str) -> None:
     parser.add_argument("--filter", default="", help=_FILTER_HELP)
     parser.add_argument("--server", default="", help="queues of this server; not with an identity")
     if verb == "messages":
-        parser.add_argument("--queue", default="", help=r"[Server\]Queue; neither with an identity nor with --filter")
+        named = r"[Server\]Queue; not with an identity, with --filter only Submission"
+        parser.add_argument("--queue", default="", help=named)
         parser.add_argument("--include-recipient-info", action="store_true")
         parser.add_argument("--include-component-latency-info", action="store_true")
     else:
@@ -105,21 +107,36 @@ def queues(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, Any]
 
 
 def messages(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, Any]) -> None:
-    """`messages`: queued messages with their properties (QU 1.5)."""
-    one_way(options, "identity", "filter", "queue")
+    """`messages`: queued messages with their properties (QU 1.5).
+
+    What waits in Submission is in no other queue (QU-7), so a filter alone does not mean it: it is named, with or
+    without a filter. A number alone means the message wherever it is (QU-16).
+    """
+    one_way(options, "identity", "queue")
     wanted = parse(options["filter"], queue_properties.MESSAGE, stderr)
     rows = queue_rows.listed(wanted)
     queue = options["queue"]
     if options["identity"]:
         if is_message(options["identity"], bare=True):
-            rows = rows.filter(pk__in=message_list.copies(queue_identity.parse_message(options["identity"])))
+            one_way(options, "identity", "filter")
+            identity = queue_identity.parse_message(options["identity"])
+            rows = rows.filter(pk__in=message_list.copies(identity))
+            submitted = message_list.in_submission(identity)
+            if submitted.exists():
+                _wherever(stdout, submitted, rows, options)
+                return
         else:
             queue = options["identity"]
-    if queue and queue_identity.parse_queue(queue).name == "Submission":
-        _submission(stdout, queue, options)
-        return
     if queue:
-        rows = rows.filter(queue__in=[row.pk for row in queue_list.some(queue_identity.parse_queue(queue))])
+        named = queue_list.some(queue_identity.parse_queue(queue))
+        if named and all(row.is_submission for row in named):
+            submitted = submission_rows.listed(wanted).filter(node__in=[row.node_id for row in named])
+            if options["server"]:
+                submitted = submitted.filter(node__name__iexact=options["server"])
+            _submission(stdout, submitted, options)
+            return
+        one_way(options, "identity", "filter", "queue")
+        rows = rows.filter(queue__in=[row.pk for row in named])
     if options["server"]:
         rows = rows.filter(queue__node__name__iexact=options["server"])
     order = queue_pages.parse_order(options["sort"], queue_properties.MESSAGE)
@@ -130,21 +147,50 @@ def messages(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, An
         place, is_there = message_list.bookmark(rows, order, identity)
     found = queue_rows.with_facts(queue_rows.ordered(rows, order))
     page = _page(found, rows.count(), options, place=place, is_there=is_there)
-    shown = message_list.properties(
-        page.rows,
+    _write(
+        stdout, Page(rows=_copies(page.rows, options), first=page.first, total=page.total), _MESSAGE_COLUMNS, options
+    )
+
+
+def _submission(stdout: OutputWrapper, rows: QuerySet[Message], options: dict[str, Any]) -> None:
+    """List what waits to be routed, oldest first unless a sort is asked for (QU-7)."""
+    order = queue_pages.parse_order(options["sort"], queue_properties.MESSAGE)
+    place, is_there = None, True
+    if options["bookmark_object"]:
+        _no_index(options)
+        identity = queue_identity.parse_message(options["bookmark_object"])
+        place, is_there = message_list.bookmark_in_submission(rows, order, identity)
+    found = submission_rows.with_facts(submission_rows.ordered(rows, order))
+    page = _page(found, submission_rows.count(rows), options, place=place, is_there=is_there)
+    _write(
+        stdout, Page(rows=_submitted(page.rows, options), first=page.first, total=page.total), _MESSAGE_COLUMNS, options
+    )
+
+
+def _wherever(
+    stdout: OutputWrapper, submitted: QuerySet[Message], copies: QuerySet[QueueItem], options: dict[str, Any]
+) -> None:
+    """List one message that waits in Submission, and its copies in queues if it has any (QU-16)."""
+    rows = _submitted(list(submission_rows.with_facts(submitted)), options)
+    rows += _copies(list(queue_rows.with_facts(copies.order_by("pk"))), options)
+    page = _page(rows, len(rows), options, place=None, is_there=True)
+    _write(stdout, page, _MESSAGE_COLUMNS, options)
+
+
+def _submitted(messages: Sequence[Message], options: Mapping[str, Any]) -> list[dict[str, object]]:
+    return message_list.submitted(
+        messages,
         recipients=options["include_recipient_info"],
         latency=options["include_component_latency_info"],
     )
-    _write(stdout, Page(rows=shown, first=page.first, total=page.total), _MESSAGE_COLUMNS, options)
 
 
-def _submission(stdout: OutputWrapper, identity: str, options: dict[str, Any]) -> None:
-    """List what waits to be routed, oldest first; it has no other order (QU-7)."""
-    nodes = [queue.node for queue in queue_list.some(queue_identity.parse_queue(identity))]
-    rows = queue_rows.submitted().filter(node__in=nodes).select_related("node", "original")
-    page = _page(rows.prefetch_related("recipients"), rows.count(), options, place=None, is_there=True)
-    shown = message_list.submitted(page.rows, recipients=options["include_recipient_info"])
-    _write(stdout, Page(rows=shown, first=page.first, total=page.total), _MESSAGE_COLUMNS, options)
+def _copies(items: Sequence[QueueItem], options: Mapping[str, Any]) -> list[dict[str, object]]:
+    return message_list.properties(
+        items,
+        recipients=options["include_recipient_info"],
+        latency=options["include_component_latency_info"],
+    )
 
 
 def digest(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, Any]) -> None:
@@ -192,6 +238,8 @@ def is_message(text: str, *, bare: bool) -> bool:
         return False
     if not separator:
         return bare
+    if head.rpartition("\\")[2].casefold() == SUBMISSION_DOMAIN.casefold():
+        return True
     is_queue = "\\" not in head and Queue.objects.filter(node__name__iexact=head, pk=int(tail)).exists()
     return not (
         is_queue and not QueueItem.objects.filter(queue__next_hop_domain__iexact=head, message=int(tail)).exists()

@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, OutputWrapper
 from django.utils import timezone
 
-from connectors import choices, queue_filter, queue_identity, queue_properties, queue_rows, routing_table
+from connectors import choices, queue_filter, queue_identity, queue_properties, routing_table, waiting_rows
 from connectors.choices import Verb
 from connectors.conf import transport_config
 from connectors.display_rows import write_rows
@@ -62,9 +62,11 @@ def operate(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, Any
     verb, identity = options["verb"], options["identity"]
     if not identity and not options["filter"]:
         raise CommandError("QO-1: name one object or give a filter")
-    one_way(options, "identity", "filter")
     if options.get("messages") and not identity:
         raise CommandError("QO-1: --messages goes with the identity of a queue")
+    one_way(options, "identity")
+    if not (options.get("messages") and _is_submission(identity)):  # a filter alone does not mean what waits there
+        one_way(options, "identity", "filter")
     of_queues = verb in _OF_QUEUES and not options.get("messages")
     if of_queues and identity:
         of_queues = not is_message(identity, bare=False)
@@ -77,6 +79,11 @@ def operate(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, Any
     else:
         done = [_operate_messages(stdout, stderr, options)]
     _tell(stdout, done, options)
+
+
+def _is_submission(text: str) -> bool:
+    named = queue_list.found(queue_identity.parse_queue(text))
+    return bool(named) and all(queue.is_submission for queue in named)
 
 
 def _queues(options: Mapping[str, Any], stderr: OutputWrapper) -> list[Queue]:
@@ -166,10 +173,13 @@ def _meant(text: str, verb: str, *, all_of_queue: bool) -> tuple[Queue | None, t
         )
     identity = queue_identity.parse_message(text)
     keys = tuple(message_list.copies(identity).order_by("pk").values_list("pk", flat=True)[:200])
-    if not keys:
+    submitted = message_list.in_submission(identity).select_related("node").first()
+    if not keys and submitted is None:
         raise CommandError(f"MESSAGE_NOT_FOUND: no message {text!r} waits")
-    if len(keys) > 1 and verb != Verb.EXPORT:
+    if len(keys) + (submitted is not None) > 1 and verb != Verb.EXPORT:
         raise CommandError(f"QU-16: {text!r} is in more than one queue; use a filter")
+    if submitted is not None and not keys:
+        return queue_operations.special_queue(submitted.node, choices.SUBMISSION_DOMAIN), (submitted.pk,)
     queue = None if identity.queue.is_every else queue_list.find(identity.queue)
     return queue, keys
 
@@ -177,8 +187,9 @@ def _meant(text: str, verb: str, *, all_of_queue: bool) -> tuple[Queue | None, t
 def _confirmed(stdout: OutputWrapper, node: Node, order: Order) -> bool:
     """Ask before a removal, with the count (QO-3)."""
     wanted = queue_filter.parse(order.filter_text, queue_properties.MESSAGE)
-    rows = queue_rows.listed(wanted, node=node, queue=order.queue.pk if order.queue else None)
-    count = (rows.filter(pk__in=order.items) if order.items else rows).count()
+    source = waiting_rows.of(order.queue)
+    rows = source.listed(wanted, node=node, queue=order.queue.pk if order.queue else None)
+    count = source.count(rows.filter(pk__in=order.items) if order.items else rows)
     how = "with notices" if order.verb == Verb.REMOVE_NDR else "silently"
     stdout.write(f"Remove {count} {how}? [y/N] ", ending="")
     stdout.flush()

@@ -14,7 +14,8 @@ from connectors.models.queue import Queue
 class BulkJob(models.Model):
     """One operation. Work on messages is cut into batches; `cursor` is the last item looked at, committed with each.
 
-    The set is fixed by `filter_text`, `queue` and `last_item`: items that came later are never touched.
+    The set is fixed by `filter_text`, `queue` and `last_item`: items that came later are never touched. In Submission
+    nothing is an item yet: keys are those of messages, and `last_item` is that of the newest event.
     """
 
     node = models.ForeignKey(Node, on_delete=models.CASCADE)
@@ -70,7 +71,7 @@ class JobTarget(models.Model):
 
     job = models.ForeignKey(BulkJob, on_delete=models.CASCADE, related_name="targets", db_index=False)
     message = models.BigIntegerField()  # key of the Message; no constraint: the audit outlives it
-    item = models.BigIntegerField()
+    item = models.BigIntegerField()  # 0: the message was in Submission, or the queue itself is meant
     outcome = models.CharField(max_length=10, choices=Outcome)
     before = models.CharField(max_length=40)
     after = models.CharField(max_length=40)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from connectors.choices import DeliveryType, ItemState, Pending, Priority, QueueStatus
+from connectors.choices import SUBMISSION_DOMAIN, DeliveryType, ItemState, Pending, Priority, QueueStatus
 from connectors.models.message import Message
 from connectors.models.node import Node
 
@@ -39,6 +39,11 @@ class Queue(models.Model):
 
     def __str__(self) -> str:
         return self.next_hop_domain
+
+    @property
+    def is_submission(self) -> bool:
+        """Tell whether messages wait here to be routed (QU-1)."""
+        return self.delivery_type == DeliveryType.UNDEFINED and self.next_hop_domain == SUBMISSION_DOMAIN
 
 
 # Copies leased to a process. The first term is that of the partial index, so that no query reads delivered copies.

@@ -9,7 +9,7 @@ from datetime import datetime
 from django.db.models import Count
 from django.utils.translation import gettext as _
 
-from connectors import queue_rows
+from connectors import submission_rows
 from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, WAITING, DeliveryType, Priority, QueueStatus
 from connectors.errors import FcwebError
 from connectors.models import Queue, QueueItem
@@ -52,7 +52,7 @@ def _priorities() -> dict[int, tuple[int, int, int, int]]:
             "node", "pk"
         )
     )
-    waiting = queue_rows.submitted().order_by().values_list("node", "priority")
+    waiting = submission_rows.listed(Filter()).order_by().values_list("node", "priority")
     for node, priority, count in waiting.annotate(n=Count("pk")):
         if node in submission:
             found.setdefault(submission[node], {})[priority] = count

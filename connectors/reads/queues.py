@@ -1,4 +1,4 @@
-"""Queues as the pages show them: one summary a queue, the messages that wait in one, what is not routed yet."""
+"""Queues as the pages show them: one summary a queue, how they stand in words, what is not routed yet."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
-from connectors import display, queue_rows, trouble
+from connectors import display, queue_rows, submission_rows, trouble
 from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, QueueStatus
 from connectors.models import IN_TRANSFER, Connector, Node, Queue, QueueItem, QueueSample, TransportSettings
 from connectors.queue_filter import Filter
 
 CAP = 10_000  # counting stops here: "10,000+"
-PAGE = 50
 _PATIENCE = timedelta(minutes=5)  # a message younger than this is simply on its way
 
 # The literal state lets the partial index item_ready answer; the limit bounds the count.
@@ -104,6 +103,11 @@ class QueueSummary:
         """Tell whether its messages can be routed again (QO 3.1)."""
         return self.is_retrying or self.delivery_type == DeliveryType.UNREACHABLE
 
+    @property
+    def may_remove(self) -> bool:
+        """Tell whether its messages can be removed: in Submission only while nothing is routed (QA-10)."""
+        return not self.is_submission or self.is_suspended
+
     def is_stuck(self, now: datetime) -> bool:
         """Tell whether mail waits here for more than its turn."""
         if not self.waiting:
@@ -127,15 +131,6 @@ class QueueSummary:
             )
             return text % {"count": display.capped(self.deferred, CAP)}
         return self.error_sentence
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemPage:
-    """Waiting messages of one queue, oldest first; keys of the neighbouring pages, or None."""
-
-    items: Sequence[QueueItem]
-    before: int | None
-    after: int | None
 
 
 def summaries(pk: int | None = None, *, now: datetime | None = None) -> list[QueueSummary]:
@@ -198,16 +193,16 @@ def _summary(row: Queue, facts: _Facts) -> QueueSummary:
     ready, stopped, deferred = row.waiting, row.stopped, row.deferred  # type: ignore[attr-defined]
     oldest = (row.oldest_ready, row.oldest_stopped, row.oldest_deferred)  # type: ignore[attr-defined]
     moments = [at for at in oldest if at is not None]
-    is_submission = row.delivery_type == DeliveryType.UNDEFINED and row.next_hop_domain == SUBMISSION_DOMAIN
-    if is_submission:
-        ready, first = unrouted(row.node), queue_rows.submitted(row.node).values_list("received_at", flat=True).first()
+    if row.is_submission:
+        submitted = submission_rows.listed(Filter(), node=row.node)
+        ready, first = unrouted(row.node), submitted.order_by("pk").values_list("received_at", flat=True).first()
         moments = [first] if first else []
     moving = facts.moving.get(row.pk, 0)
     incoming, outgoing = facts.rates.get(row.pk, (0.0, 0.0))
     waiting = ready + stopped + deferred + moving
     used_at = max((at for at in (row.last_success_at, row.last_retry_at) if at), default=None)
     status = _status(row, is_filled=bool(ready + moving))
-    is_used = waiting or is_submission or row.status not in {QueueStatus.READY, QueueStatus.CONNECTING}
+    is_used = waiting or row.is_submission or row.status not in {QueueStatus.READY, QueueStatus.CONNECTING}
     return QueueSummary(
         pk=row.pk,
         name=queue_name(row),
@@ -273,37 +268,7 @@ def status_word(status: str) -> str:
 
 def unrouted(node: Node | None = None) -> int:
     """Return how many messages wait to be routed (the Submission queue), at most CAP + 1."""
-    return queue_rows.submitted(node)[: CAP + 1].count()
-
-
-def waiting(
-    queue_pk: int | None, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE
-) -> ItemPage:
-    """Return one keyset page of what a filter means in a queue, or in all; `before` and `after` are keys of items."""
-    rows = queue_rows.listed(wanted, queue=queue_pk)
-    if before is not None:
-        keys = queue_rows.keys_before(rows, before, limit=size + 1)
-        more = len(keys) > size
-        keys = keys[-size:]
-        return ItemPage(items=_items(keys), before=keys[0] if more else None, after=keys[-1] if keys else None)
-    keys = queue_rows.keys_after(rows, after or 0, limit=size + 1)
-    shown = keys[:size]
-    return ItemPage(
-        items=_items(shown),
-        before=shown[0] if shown and after is not None else None,
-        after=shown[-1] if len(keys) > size else None,
-    )
-
-
-def first_page(queue_pk: int | None, wanted: Filter, *, cap: int, size: int = PAGE) -> tuple[ItemPage, int]:
-    """Return the first page of what a filter means and how many it means, at most `cap`: one look at every row."""
-    keys = queue_rows.keys_after(queue_rows.listed(wanted, queue=queue_pk), 0, limit=cap)
-    shown = keys[:size]
-    return ItemPage(items=_items(shown), before=None, after=shown[-1] if len(keys) > size else None), len(keys)
-
-
-def _items(keys: Sequence[int]) -> list[QueueItem]:
-    return list(queue_rows.with_facts(QueueItem.objects.filter(pk__in=keys)).order_by("pk"))
+    return submission_rows.count(submission_rows.listed(Filter(), node=node), cap=CAP + 1)
 
 
 def answer(queues: Sequence[QueueSummary], now: datetime) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """Jobs: operations of people, worked in bounded batches and audited (QO-1, QO-3, QO-12, QO-14).
 
 Promises: what a batch did, its targets, the job's counts and its cursor are one commit, so after a crash each message
-was done or not and the job goes on; the set is the very one `queue_rows.listed` shows, bounded by the snapshot.
+was done or not and the job goes on; the set is the very one `waiting_rows` lists, bounded by the snapshot.
 Leaves to neighbours: what a verb does to rows (operations) and files (exports). Any process may work any job.
 """
 
@@ -20,12 +20,12 @@ from django.db import transaction
 from django.db.models import F
 from django.utils.translation import gettext as _
 
-from connectors import owner, queue_filter, queue_properties, queue_rows
-from connectors.choices import FREE, DeliveryType, ItemState, JobScope, JobState, Outcome, QueueStatus, Verb
+from connectors import owner, queue_filter, queue_properties, queue_rows, waiting_rows
+from connectors.choices import FREE, REMOVALS, DeliveryType, ItemState, JobScope, JobState, Outcome, QueueStatus, Verb
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
-from connectors.transport import drain, exports, operations, queue_operations, safety_net
+from connectors.transport import drain, exports, operations, queue_operations, safety_net, submission_removal
 from connectors.transport.operations import Copy, Done
 from connectors.transport.safety_net import Wanted
 from fcweb import bulk, one_writer
@@ -58,9 +58,10 @@ def start(node: Node, order: Order, *, now: datetime) -> BulkJob:
     """Write the job and its audit entry; nothing is done yet. Raises FcwebError for an order that cannot be given."""
     wanted = queue_filter.parse(order.filter_text, queue_properties.MESSAGE)
     _check(node, order)
-    last_item = queue_rows.newest_item() if order.last_item is None else order.last_item
+    source = waiting_rows.of(order.queue)
+    last_item = source.newest_item() if order.last_item is None else order.last_item
     queue_pk = order.queue.pk if order.queue else None
-    rows = queue_rows.listed(wanted, node=node, queue=queue_pk, last_item=last_item)
+    rows = source.listed(wanted, node=node, queue=queue_pk, last_item=last_item)
     if order.items:
         rows = rows.filter(pk__in=order.items)
     if order.verb == Verb.DRAIN:
@@ -83,7 +84,7 @@ def start(node: Node, order: Order, *, now: datetime) -> BulkJob:
             user_id=order.user.pk if order.user else None,
             snapshot_at=now,
             last_item=last_item,
-            total=queue_rows.count(rows),
+            total=source.count(rows),
         )
         _audit(job, LogEntry.Action.CREATE, order.user, before="", after="")
     return job
@@ -142,6 +143,9 @@ def _check(node: Node, order: Order) -> None:
         ):
             text = _("Only Unreachable, or a queue in Retry, can be sent back to Submission.")
             raise FcwebError(text, code="NOT_IN_RETRY", rule="QO-2")
+    if order.queue is not None and order.queue.is_submission and order.verb not in REMOVALS:
+        text = _("Messages in Submission can only be removed, while the queue is suspended.")
+        raise FcwebError(text, code="VERB_NOT_POSSIBLE", rule="QA-10")
     if order.verb == Verb.RETRY:
         raise FcwebError(_("Retry concerns a whole queue."), code="VERB_NOT_POSSIBLE", rule="QO-6")
 
@@ -180,7 +184,7 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
         return _drain(seen, config, now)
     failed = _export(seen, config) if seen.verb in _EXPORTS else {}
     with transaction.atomic():
-        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user").get(pk=pk)
+        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user", "queue").get(pk=pk)
         if job.state != JobState.RUNNING or job.cursor != seen.cursor:
             return 1  # another process was faster; look again
         keys = _next(job)
@@ -189,6 +193,8 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
             return 0
         if job.verb == Verb.DELIVER_AGAIN:
             done = safety_net.deliver_again(keys, node=job.node, actor=job.actor, now=now)
+        elif job.queue is not None and job.queue.is_submission:
+            done = submission_removal.remove(job, keys, now=now)
         elif job.verb in _EXPORTS:
             done = _exported(job, operations.lock(keys), failed, now)
         else:
@@ -226,13 +232,14 @@ def _next(job: BulkJob) -> list[int]:
     if job.verb == Verb.DELIVER_AGAIN:
         return safety_net.keys_after(job, limit=_USUAL_BATCH)
     wanted = queue_filter.parse(job.filter_text, queue_properties.MESSAGE)
-    rows = queue_rows.listed(wanted, node=job.node, queue=job.queue_id, last_item=job.last_item)
+    source = waiting_rows.of(job.queue)
+    rows = source.listed(wanted, node=job.node, queue=job.queue_id, last_item=job.last_item)
     if job.queue_name and job.queue_id is None:
         return []  # its queue is gone, and with it all that waited there
     if job.items:
         rows = rows.filter(pk__in=[int(item) for item in job.items.split(",")])
     limit = _BATCH.get(Verb(job.verb), _USUAL_BATCH)
-    return queue_rows.keys_after(rows, job.cursor, limit=limit)
+    return source.keys_after(rows, job.cursor, limit=limit)
 
 
 def _export(job: BulkJob, config: TransportConfig) -> dict[int, str]:

@@ -25,15 +25,13 @@ from connectors.choices import (
     Outcome,
     Pending,
     RecipientState,
-    ReportDue,
     Verb,
 )
 from connectors.models import BulkJob, Message, MessageRecipient, Node, Queue, QueueItem
-from connectors.transport import leasing, queue_operations
+from connectors.transport import leasing, queue_operations, removal
 from fcweb import bulk
 from tracking import record
 
-REMOVED_TEXT = "550 5.7.1 QUEUE.Admin; message removed by an administrator"
 _SETTLED_A_PASS = 500
 _IN_TRANSFER = frozenset({ItemState.STAGING.value, ItemState.STAGED.value})
 
@@ -246,7 +244,6 @@ def remove_now(
     With a notice, `reports` writes DSN and FAIL; without, FAIL is written here (QO-4, QO-5, MT-H, MT-I).
     """
     keys = [copy.pk for copy in copies]
-    custom = f"S:fc.actor={actor};S:fc.ndr={int(ndr)}"
     waiting = MessageRecipient.objects.filter(item__in=bulk.among(keys), state=RecipientState.QUEUED)
     if recipient:
         waiting = waiting.filter(Q(address__iexact=recipient) | Q(final_address__iexact=recipient))
@@ -254,18 +251,14 @@ def remove_now(
     for item, pk, address in waiting.order_by("pk").values_list("item_id", "pk", "address"):
         held.setdefault(item, []).append((pk, address))
     hit = [copy for copy in copies if copy.pk in held or not recipient]
-    chosen = MessageRecipient.objects.filter(pk__in=[pk for rows in held.values() for pk, _address in rows])
-    fate = {"status_text": REMOVED_TEXT, "fail_source": "ADMIN", "fail_context": "AdminRemove", "fail_custom": custom}
-    if ndr:
-        chosen.update(state=RecipientState.FAILING, report_due=ReportDue.FAILED, item=None, **fate)
-    else:
-        chosen.update(state=RecipientState.FAILED, settled_at=now, item=None, **fate)
+    removal.fail([pk for rows in held.values() for pk, _address in rows], actor=actor, ndr=ndr, now=now)
     left = MessageRecipient.objects.filter(item=OuterRef("pk"), state=RecipientState.QUEUED)
     touched = QueueItem.objects.filter(pk__in=[copy.pk for copy in hit])
     gone = {"state": ItemState.REMOVED, "pending": "", "pending_by": "", "leased_by": "", "retry_at": None}
     touched.filter(~Exists(left)).update(**gone)
     touched.exclude(state=ItemState.REMOVED).update(is_whole=False)
-    _record_removal(hit, held, custom=custom, ndr=ndr, server=server, now=now)
+    addresses = [(copy, [address for _pk, address in held.get(copy.pk, ())]) for copy in hit]
+    _record_removal(addresses, actor=actor, ndr=ndr, server=server, now=now)
     messages = [copy.message for copy in hit]
     _route_what_left_poison(messages)
     leasing.close_messages(messages, now=now)
@@ -273,38 +266,16 @@ def remove_now(
 
 
 def _record_removal(
-    copies: Sequence[Copy],
-    held: dict[int, list[tuple[int, str]]],
-    *,
-    custom: str,
-    ndr: bool,
-    server: str,
-    now: datetime,
+    removed: Sequence[tuple[Copy, Sequence[str]]], *, actor: str, ndr: bool, server: str, now: datetime
 ) -> None:
-    tracked = _tracked({copy.message for copy in copies})
-    events = []
-    for copy in copies:
-        addresses = [address for _pk, address in held.get(copy.pk, ())]
-        if not addresses:
-            continue
-        if copy.is_poison:
-            shown = [(address, "") for address in addresses]
-            events.append(
-                record.poison(tracked[copy.message], at=now, server=server, context="Removed", recipients=shown)
-            )
-        if not ndr:
-            events.append(
-                record.fail(
-                    tracked[copy.message],
-                    at=now,
-                    source="ADMIN",
-                    server=server,
-                    context="AdminRemove",
-                    recipients=[(address, REMOVED_TEXT) for address in addresses],
-                    custom=custom,
-                )
-            )
-    record.save(events)
+    tracked = _tracked({copy.message for copy, _addresses in removed})
+    left_poison = [
+        record.poison(tracked[copy.message], at=now, server=server, context="Removed", recipients=_shown(addresses))
+        for copy, addresses in removed
+        if copy.is_poison and addresses
+    ]
+    by_message = [(tracked[copy.message], addresses) for copy, addresses in removed]
+    record.save([*left_poison, *removal.events(by_message, actor=actor, ndr=ndr, server=server, now=now)])
 
 
 def _route_what_left_poison(messages: Sequence[int]) -> None:

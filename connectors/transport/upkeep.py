@@ -10,9 +10,10 @@ from collections import Counter
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models import Count, Exists, OuterRef, Q, Sum
 
 from connectors.choices import (
+    REMOVALS,
     STILL,
     SUBMISSION_DOMAIN,
     DeliveryType,
@@ -23,7 +24,7 @@ from connectors.choices import (
     ReportDue,
 )
 from connectors.conf import TransportConfig
-from connectors.models import IN_TRANSFER, Message, MessageRecipient, Node, Queue, QueueItem, QueueSample
+from connectors.models import IN_TRANSFER, BulkJob, Message, MessageRecipient, Node, Queue, QueueItem, QueueSample
 from connectors.transport import operations, poison
 from connectors.transport import queue as queues
 
@@ -44,6 +45,7 @@ class Upkeep:
         self._last_item = 0
         self._last_message: int | None = None
         self._unrouted = 0  # messages in Submission at the last sample
+        self._removed = 0  # what people had taken out of it by then
         self._is_busy = False  # a batch was full: the next one need not wait
         self._resubmitted: set[tuple[int, datetime]] = set()  # idle resubmissions that are complete
 
@@ -115,11 +117,14 @@ class Upkeep:
         if self._last_message is not None:
             came = Message.objects.filter(node=self._node, pk__gt=self._last_message, pk__lte=newest).count()
         unrouted = Message.objects.filter(node=self._node, state=MessageState.SUBMITTED).count()
-        left = max(0, self._unrouted + came - unrouted)
-        self._last_message, self._unrouted = newest, unrouted
         queue = Queue.objects.filter(
             node=self._node, delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN
         )
+        removals = BulkJob.objects.filter(queue__in=queue, verb__in=REMOVALS, recipient="")
+        removed: int = removals.aggregate(n=Sum("changed"))["n"] or 0
+        taken_out = max(0, removed - self._removed)
+        left = max(0, self._unrouted + came - unrouted - taken_out)
+        self._last_message, self._unrouted, self._removed = newest, unrouted, removed
         return [(pk, came, left) for pk in queue.values_list("pk", flat=True)]
 
 
@@ -136,10 +141,14 @@ def send_back_older(queue_pk: int, since: datetime, *, server: str, now: datetim
 
 
 def expire_submitted(node: Node, *, now: datetime) -> int:
-    """Fail what is past its time and still not routed, because Submission is suspended (QR-30)."""
+    """Fail what is past its time and still not routed, because Submission is suspended (QR-30).
+
+    What is being routed or removed at this moment is left alone.
+    """
     late = Message.objects.filter(node=node, state=MessageState.SUBMITTED, expires_at__lte=now)
     with transaction.atomic():
-        keys = list(late.order_by("pk").values_list("pk", flat=True)[:_BATCH])
+        free = late.order_by("pk").select_for_update(skip_locked=True, no_key=True)
+        keys = list(free.values_list("pk", flat=True)[:_BATCH])
         if not keys:
             return 0
         MessageRecipient.objects.filter(message__in=keys, state=RecipientState.SUBMITTED).update(

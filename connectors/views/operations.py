@@ -16,13 +16,14 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from connectors import choices, operation_words, queue_filter, queue_properties, queue_rows, routing_table
-from connectors.choices import WAITING, JobScope, Outcome, Verb
+from connectors import choices, operation_words, queue_filter, queue_properties, routing_table, waiting_rows
+from connectors.choices import REMOVALS, WAITING, JobScope, Outcome, QueueStatus, Verb
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Queue, QueueItem
 from connectors.operation_form import OFFERED, OperationForm
 from connectors.reads import queues as reads
+from connectors.reads import waiting
 from connectors.transport import exports, jobs, queue_operations
 from connectors.transport.jobs import Order
 from connectors.views.guards import may, needs_setup
@@ -87,12 +88,17 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
     """Show count, sample and consequence of an operation and ask for a reason; then start it as a job (QO-3)."""
     asked = request.POST if request.method == "POST" else request.GET
     verb = asked.get("verb", "")
-    if verb not in OFFERED:
+    is_submission = queue is not None and queue.is_submission
+    if verb not in (REMOVALS if is_submission else OFFERED):
         raise Http404
     back = reverse("queue", args=[queue.pk]) if queue else reverse("queue-messages")
+    if is_submission and queue and queue.status != QueueStatus.SUSPENDED and request.method != "POST":
+        messages.error(request, _("Messages can be removed here only while routing rests: suspend the queue first."))
+        return redirect(back)
+    source_rows = waiting_rows.of(queue)
     items = tuple(int(text) for text in asked.getlist("item") if text.isascii() and text.isdigit() and len(text) < 19)
     values: dict[str, Any] = {"verb": verb, "f": asked.get("f", ""), "recipient": asked.get("recipient", "")}
-    values["last_item"] = asked.get("last_item") or queue_rows.newest_item()
+    values["last_item"] = asked.get("last_item") or source_rows.newest_item()
     source = queue.next_hop_connector if queue else None
     form = OperationForm(request.POST if request.method == "POST" else None, initial=values, verb=verb, source=source)
     try:
@@ -104,17 +110,17 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
         messages.error(request, str(error))
         return redirect(back)
     node = queue.node if queue else routing_table.local_node()
-    rows = queue_rows.listed(wanted, node=node, queue=queue.pk if queue else None, last_item=int(values["last_item"]))
+    rows = source_rows.listed(wanted, node=node, queue=queue.pk if queue else None, last_item=int(values["last_item"]))
     if asked.getlist("item"):
         rows = rows.filter(pk__in=items)
-    count = queue_rows.count(rows)
-    first = queue_rows.keys_after(rows, 0, limit=_SAMPLE)
-    sample = queue_rows.with_facts(QueueItem.objects.filter(pk__in=first)).order_by("pk")
+    count = source_rows.count(rows)
+    sample = waiting.some(queue, source_rows.keys_after(rows, 0, limit=_SAMPLE))
     name = reads.queue_name(queue) if queue else _("All queues")
     context = {"back": back, "name": name, "form": form, "verb": verb, "items": items}
     context |= {"count": count, "sample": sample, "f": values["f"], "sample_size": _SAMPLE}
     context["title"] = operation_words.title(verb, count)
     context["consequence"] = operation_words.consequence(verb)
+    context["is_submission"] = is_submission
     context["is_dangerous"] = verb in operation_words.DANGEROUS
     context["tone"] = "wait" if verb in operation_words.DANGEROUS else "info"
     return render(request, "connectors/operation_confirm.html", context)

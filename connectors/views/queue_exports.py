@@ -10,12 +10,13 @@ from typing import TypeVar
 from auditlog.models import LogEntry
 from channels.db import database_sync_to_async
 from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from connectors import queue_filter, queue_properties, queue_rows
+from connectors import queue_filter, queue_properties, waiting_rows
 from connectors.display_rows import text_of
-from connectors.models import Queue, QueueItem
+from connectors.models import Queue
 from connectors.queue_filter import Filter, FilterError
 from connectors.reads import message_list, queue_list
 from connectors.views.guards import may, needs_setup
@@ -49,21 +50,20 @@ def queues(request: HttpRequest, form: str) -> HttpResponse:
 def messages(request: HttpRequest, form: str, pk: int | None = None) -> HttpResponse | StreamingHttpResponse:
     """Stream the messages that a filter means, of one queue or of all, as they are when the download begins."""
     _known(form)
-    if pk is not None and not Queue.objects.filter(pk=pk).exists():
-        raise Http404
+    queue = None if pk is None else get_object_or_404(Queue.objects.select_related("node"), pk=pk)
     try:
         wanted = queue_filter.parse(request.GET.get("f", ""), queue_properties.MESSAGE)
     except FilterError as error:
         return HttpResponse(str(error), status=400, content_type="text/plain; charset=utf-8")
     _audit(request)
-    last_item = queue_rows.newest_item()
-    lines = _stream(wanted, queue=pk, last_item=last_item, form=form)
+    last_item = waiting_rows.of(queue).newest_item()
+    lines = _stream(wanted, queue=queue, last_item=last_item, form=form)
     answer = StreamingHttpResponse(lines, content_type=f"{_TYPES[form]}; charset=utf-8")
     answer["X-Accel-Buffering"] = "no"
     return _file(answer, "messages", form)
 
 
-async def _stream(wanted: Filter, *, queue: int | None, last_item: int, form: str) -> AsyncIterator[str]:
+async def _stream(wanted: Filter, *, queue: Queue | None, last_item: int, form: str) -> AsyncIterator[str]:
     """Yield a header and one batch after another; no more than one is in memory."""
     names = _message_names()
     yield _line(names, form)
@@ -82,13 +82,11 @@ def _message_names() -> list[str]:
     return [*first, *known, "ComponentLatency", *queue_properties.RESERVED_OF_MESSAGE]
 
 
-def _batch(wanted: Filter, queue: int | None, last_item: int, cursor: int) -> tuple[list[dict[str, object]], int]:
-    rows = queue_rows.listed(wanted, queue=queue, last_item=last_item)
-    keys = queue_rows.keys_after(rows, cursor, limit=_BATCH)
-    if not keys:
-        return [], cursor
-    items = list(queue_rows.with_facts(QueueItem.objects.filter(pk__in=keys)).order_by("pk"))
-    return message_list.properties(items, recipients=True, latency=True), keys[-1]
+def _batch(wanted: Filter, queue: Queue | None, last_item: int, cursor: int) -> tuple[list[dict[str, object]], int]:
+    source = waiting_rows.of(queue)
+    rows = source.listed(wanted, queue=queue.pk if queue else None, last_item=last_item)
+    keys = source.keys_after(rows, cursor, limit=_BATCH)
+    return (message_list.some(queue, keys), keys[-1]) if keys else ([], cursor)
 
 
 def _lines(rows: Iterable[dict[str, object]], names: Sequence[str], form: str) -> str:

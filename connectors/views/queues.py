@@ -6,16 +6,16 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import get_object_or_404, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from connectors import queue_filter, queue_properties, queue_rows, routing_table
-from connectors.models import BulkJob, ForeignConnector
+from connectors import queue_filter, queue_properties, queue_rows, routing_table, waiting_rows
+from connectors.models import BulkJob, ForeignConnector, Queue
 from connectors.queue_filter import Filter, FilterError
-from connectors.reads import drop_directories, queue_ages, queue_changes, queue_digest, queue_list
+from connectors.reads import drop_directories, queue_ages, queue_changes, queue_digest, queue_list, waiting
 from connectors.reads import queues as reads
 from connectors.reads.queue_digest import GroupBy
 from connectors.views.guards import key_of, may, needs_setup
@@ -36,7 +36,10 @@ def queues(request: HttpRequest) -> HttpResponse:
     tone, answer = reads.answer(found, now)
     context = {"queues": found, "tone": tone, "answer": answer, "unrouted": reads.unrouted(), "cap": reads.CAP}
     context |= {"idle": len(every) - len(found), "shows_idle": shows_idle, "edges": queue_ages.EDGES, "seen": seen}
-    context |= {"ages": queue_ages.ages(found, now=now), "has_submission_row": any(q.is_submission for q in found)}
+    context |= {
+        "ages": queue_ages.ages(found, now=now),
+        "submission": next((q for q in found if q.is_submission), None),
+    }
     asked = request.GET.get("by", "")
     by = GroupBy(asked) if asked in set(GroupBy) else GroupBy.NEXT_HOP_DOMAIN
     context |= {"groups": queue_digest.groups(found, by), "by": by, "ways": _ways(request, by)}
@@ -70,12 +73,14 @@ def _ways(request: HttpRequest, chosen: GroupBy) -> list[tuple[str, str, bool]]:
 def queue(request: HttpRequest, pk: int) -> HttpResponse:
     """Show what waits in one queue, oldest first, narrowed by a filter; all state is in the URL."""
     seen, now = queue_changes.seen(), timezone.now()
+    row = get_object_or_404(Queue.objects.select_related("node"), pk=pk)
     found = reads.summaries(pk, now=now)
     if not found:
         raise Http404
     tone, answer = reads.queue_answer(found[0], now)
     context = {"queue": found[0], "tone": tone, "answer": answer, "seen": seen}
-    context |= _waiting(request, pk, all_of_it=found[0].waiting)
+    context |= _waiting(request, row, all_of_it=found[0].waiting)
+    context["may_pick"] = context["may_pick"] and found[0].may_remove
     context |= {"list_url": reverse("queue", args=[pk]), "confirm_url": reverse("queue-confirm", args=[pk])}
     context["jobs"] = BulkJob.objects.filter(queue=pk).order_by("-pk")[:5]
     return _answer(request, "queue", context)
@@ -93,7 +98,7 @@ def messages(request: HttpRequest) -> HttpResponse:
     return _answer(request, "queue_messages", context)
 
 
-def _waiting(request: HttpRequest, pk: int | None, *, all_of_it: int) -> dict[str, Any]:
+def _waiting(request: HttpRequest, queue: Queue | None, *, all_of_it: int) -> dict[str, Any]:
     """Return the page of waiting messages with its filter; a filter that cannot be read shows all, and where it is wrong."""
     text, problem, wanted = request.GET.get("f", "").strip(), None, Filter()
     try:
@@ -102,11 +107,12 @@ def _waiting(request: HttpRequest, pk: int | None, *, all_of_it: int) -> dict[st
         problem = error
     before, after = key_of(request, "before"), key_of(request, "after")
     if wanted.clauses and before is None and after is None:
-        page, matching = reads.first_page(pk, wanted, cap=_MATCH_CAP)
+        page, matching = waiting.first_page(queue, wanted, cap=_MATCH_CAP)
     else:
-        page = reads.waiting(pk, wanted, before=before, after=after)
-        of_filter = queue_rows.listed(wanted, queue=pk)
-        matching = queue_rows.count(of_filter, cap=_MATCH_CAP) if wanted.clauses else all_of_it
+        page = waiting.page(queue, wanted, before=before, after=after)
+        source = waiting_rows.of(queue)
+        of_filter = source.listed(wanted, queue=queue.pk if queue else None)
+        matching = source.count(of_filter, cap=_MATCH_CAP) if wanted.clauses else all_of_it
     kept = {"f": text} if text else {}
     return {
         "page": page,
@@ -115,7 +121,8 @@ def _waiting(request: HttpRequest, pk: int | None, *, all_of_it: int) -> dict[st
         "problem": problem,
         "wanted": wanted,
         "matching": matching,
-        "rows": [(item, queue_rows.status_of(item)) for item in page.items],
+        "rows": page.rows,
+        "may_pick": request.user.has_perm("connectors.change_queue"),
         "before_url": "?" + urlencode(kept | {"before": page.before}) if page.before else "",
         "after_url": "?" + urlencode(kept | {"after": page.after}) if page.after else "",
         "export_query": urlencode({} if problem else kept),

@@ -13,7 +13,7 @@ from connectors.choices import DeliveryType, ItemState, MessageState, QueueStatu
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
 from connectors.mail import replay_format
-from connectors.models import JobTarget, Message, MessageRecipient, Queue, QueueItem
+from connectors.models import BulkJob, JobTarget, Message, MessageRecipient, Queue, QueueItem
 from connectors.queue_filter import Filter
 from connectors.reads import queues as reads
 from connectors.transport import exports, jobs, leasing, poison, queue_operations
@@ -22,7 +22,7 @@ from connectors.transport.couriers.drop import DropCourier
 from connectors.transport.delivery import Delivery
 from connectors.transport.jobs import Order
 from connectors.transport.upkeep import Upkeep
-from tests.queue_fixtures import fax_queue, queued
+from tests.queue_fixtures import fax_queue, queued, submission_queue, submitted
 from tracking.models import TrackingEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -47,12 +47,8 @@ def unreachable_queue(site):
 def place(site, name):
     """Return a queue of this kind and a message that waits in it."""
     if name == "Submission":
-        queue = queue_operations.special_queue(site.node, choices.SUBMISSION_DOMAIN)
-        item = queued(site, fax_queue(site), now=NOW, with_file=True)
-        item.delete()
-        MessageRecipient.objects.update(state=RecipientState.SUBMITTED, item=None)
-        Message.objects.update(state=MessageState.SUBMITTED)
-        return queue
+        submitted(site, now=NOW, with_file=True)
+        return submission_queue(site, status=QueueStatus.READY)
     if name == "Poison":
         item = queued(site, fax_queue(site), now=NOW, with_file=True)
         Message.objects.filter(pk=item.message_id).update(crash_count=1)
@@ -133,6 +129,47 @@ def test_a_message_verb_is_possible_where_the_table_says(site, tmp_path, verb, n
     assert QueueItem.objects.get().state == (after or ItemState.SUSPENDED)
     if verb == Verb.RESUME and name == "Poison":  # resume is resubmission there
         assert Message.objects.get().state == MessageState.SUBMITTED
+
+
+# The column of Submission: nothing but removal, and that only while nothing is routed (QA-10).
+_IN_SUBMISSION = {
+    Verb.SUSPEND: None,
+    Verb.RESUME: None,
+    Verb.REDIRECT: None,
+    Verb.EXPORT: None,
+    Verb.EXPORT_REMOVE: None,
+    Verb.RESUBMIT: None,
+    Verb.REMOVE: (MessageState.DONE, RecipientState.FAILED),
+    Verb.REMOVE_NDR: (MessageState.ROUTED, RecipientState.FAILING),  # until the notice is written
+}
+
+
+@pytest.mark.rule("QO-2", "QU-1", "QU-7", "QA-10")
+@pytest.mark.parametrize("status", [QueueStatus.READY, QueueStatus.SUSPENDED])
+@pytest.mark.parametrize("verb", _IN_SUBMISSION)
+def test_a_message_verb_meets_a_message_in_submission(site, out, verb, status):
+    queue = place(site, "Submission")
+    Queue.objects.filter(pk=queue.pk).update(status=status)
+    values = {"directory": str(out)} if verb in {Verb.EXPORT, Verb.EXPORT_REMOVE} else {"connector_name": "Fax"}
+
+    def state():
+        return Message.objects.get().state, MessageRecipient.objects.get().state
+
+    if _IN_SUBMISSION[verb] is None:
+        with pytest.raises(FcwebError, match="Submission"):
+            run(site, verb, queue=queue, **values)
+        assert (BulkJob.objects.count(), list(out.iterdir())) == (0, [])
+        assert state() == (MessageState.SUBMITTED, RecipientState.SUBMITTED)
+        return
+
+    job = run(site, verb, queue=queue)
+
+    is_suspended = status == QueueStatus.SUSPENDED
+    assert (job.total, job.changed, job.unchanged) == (1, int(is_suspended), int(not is_suspended))
+    assert state() == (_IN_SUBMISSION[verb] if is_suspended else (MessageState.SUBMITTED, RecipientState.SUBMITTED))
+    target = JobTarget.objects.get()
+    assert (target.message, target.item) == (Message.objects.get().pk, 0)
+    assert target.why == ("" if is_suspended else "submission_not_suspended")
 
 
 @pytest.mark.rule("QO-2", "QO-14")
@@ -450,14 +487,3 @@ def test_the_roles_of_exchange_are_there(site):
     assert [name for name in everybody if "view_trackingevent" in may(name)] == [everybody[0], *everybody[2:]]
     assert [name for name in everybody if "change_noticetext" in may(name)] == [everybody[0]]
     assert "view_content" not in may("Server Management")
-
-
-@pytest.mark.rule("QO-2", "QU-1", "QU-7")
-@pytest.mark.parametrize("verb", [Verb.SUSPEND, Verb.REMOVE, Verb.EXPORT, Verb.REDIRECT])
-def test_nothing_is_done_to_a_message_in_submission(site, out, verb):
-    queue = place(site, "Submission")
-
-    job = run(site, verb, queue=queue, directory=str(out) if verb == Verb.EXPORT else "", connector_name="Fax")
-
-    assert (job.total, job.changed, list(out.iterdir())) == (0, 0, [])
-    assert Message.objects.get().state == MessageState.SUBMITTED
