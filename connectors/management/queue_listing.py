@@ -11,7 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from connectors import queue_filter, queue_identity, queue_pages, queue_properties, queue_rows, submission_rows
-from connectors.choices import SUBMISSION_DOMAIN, DeliveryType
+from connectors.choices import DeliveryType
 from connectors.display_rows import write_rows
 from connectors.models import Message, Queue, QueueItem
 from connectors.queue_pages import Page
@@ -238,8 +238,6 @@ def is_message(text: str, *, bare: bool) -> bool:
         return False
     if not separator:
         return bare
-    if head.rpartition("\\")[2].casefold() == SUBMISSION_DOMAIN.casefold():
-        return True
     is_queue = "\\" not in head and Queue.objects.filter(node__name__iexact=head, pk=int(tail)).exists()
     return not (
         is_queue and not QueueItem.objects.filter(queue__next_hop_domain__iexact=head, message=int(tail)).exists()
