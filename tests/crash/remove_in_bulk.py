@@ -1,4 +1,4 @@
-"""Child of the crash test: fills a queue (`fill N`), removes it in bulk (`work`), or finishes the job (`finish`)."""
+"""Child of the crash test: fills a queue, of Fax or Submission, and orders its removal (`fill NAME N`); works (`work`)."""
 
 import os
 import sys
@@ -10,7 +10,7 @@ django.setup()
 from django.utils import timezone
 
 from connectors import routing_table
-from connectors.choices import Verb
+from connectors.choices import SUBMISSION_DOMAIN, JobScope, Verb
 from connectors.conf import transport_config
 from connectors.models import BulkJob
 from connectors.transport import jobs, queue_operations
@@ -22,9 +22,15 @@ if sys.argv[1] == "fill":
     from connectors.models import ForeignConnector
     from tests.queue_fixtures import fill
 
-    (queue,) = queue_operations.queues_of(node, ForeignConnector.objects.get(name="Fax"))
-    fill(node, queue, int(sys.argv[2]), now=now)
+    if sys.argv[2] == "Fax":
+        (queue,) = queue_operations.queues_of(node, ForeignConnector.objects.get(name="Fax"))
+        fill(node, queue, int(sys.argv[3]), now=now)
+    else:
+        queue = queue_operations.special_queue(node, SUBMISSION_DOMAIN)
+        jobs.operate_queue(queue, Verb.SUSPEND, actor="crash", now=now)
+        fill(node, None, int(sys.argv[3]), now=now)
     jobs.start(node, Order(verb=Verb.REMOVE, actor="crash", queue=queue), now=now)
 else:
     print("working", flush=True)
-    jobs.run_to_end(BulkJob.objects.get(), config=transport_config(), now=now)
+    job = BulkJob.objects.get(scope=JobScope.MESSAGES)
+    jobs.run_to_end(job, config=transport_config(), now=now)
