@@ -105,12 +105,13 @@ def pages(site: Site) -> dict[str, str]:
         failed = "SELECT message_id FROM tracking_trackingevent WHERE event = 'FAIL' ORDER BY id DESC LIMIT 1"
         several = "SELECT id FROM tracking_trackedmessage ORDER BY id DESC LIMIT 1"
         full = "SELECT id FROM connectors_queue WHERE status = 'Retry' ORDER BY id LIMIT 1"
+        submission = "SELECT id FROM connectors_queue WHERE next_hop_domain = 'Submission'"
         bad = "SELECT id FROM connectors_sourcefile WHERE state = 'bad' ORDER BY id DESC LIMIT 1"
         split = "SELECT e.message_id, p.id FROM tracking_trackingevent e JOIN tracking_trackedmessage p "
         split += "ON p.internal_message_id = CAST(e.reference AS INTEGER) WHERE e.event = 'TRANSFER' ORDER BY e.id DESC"
         copy, parent = database.execute(split).fetchone()
         group = database.execute("SELECT id FROM connectors_directoryrecipient WHERE kind = 'group'").fetchone()[0]
-        found = [database.execute(query).fetchone()[0] for query in (failed, several, full, bad)]
+        found = [database.execute(query).fetchone()[0] for query in (failed, several, full, bad, submission)]
         connector = database.execute("SELECT id FROM connectors_connector WHERE name = 'SMS'").fetchone()[0]
         node = database.execute("SELECT id FROM connectors_node").fetchone()[0]
     return {
@@ -124,6 +125,7 @@ def pages(site: Site) -> dict[str, str]:
         "message-copy": f"/message/{copy}/",
         "queues": "/queues/",
         "queue": f"/queues/{found[2]}/",
+        "queue-submission": f"/queues/{found[4]}/",
         "queue-messages": "/queues/messages/",
         "safety-net": "/safety-net/?connector=Fax",
         "deliver-again": "/safety-net/deliver-again/?connector=Fax",

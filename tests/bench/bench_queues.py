@@ -1,4 +1,5 @@
-"""Show 5: 100,000 messages wait, for their queue or each by itself; how long pages take (p95), and a bulk suspension.
+"""Show 5: 100,000 messages wait, for their queue or each by itself; how long pages take (p95), a bulk suspension and,
+from a queue and from Submission, a bulk removal.
 
 Run: python -m pytest tests/bench/bench_queues.py -s   (FCWEB_BENCH_COUNT changes the number)
 """
@@ -6,6 +7,7 @@ Run: python -m pytest tests/bench/bench_queues.py -s   (FCWEB_BENCH_COUNT change
 import os
 import statistics
 import time
+import uuid
 from datetime import timedelta
 
 import pytest
@@ -13,12 +15,13 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from django.utils import timezone
 
-from connectors.choices import ItemState, QueueStatus, Verb
+from connectors.choices import ItemState, MessageState, QueueStatus, Verb
 from connectors.conf import transport_config
-from connectors.models import QueueItem
+from connectors.models import Message, QueueItem
 from connectors.transport import deferral, jobs
 from connectors.transport.jobs import Order
-from tests.queue_fixtures import fax_queue, fill
+from tests.queue_fixtures import fax_queue, fill, submission_queue
+from tracking.models import TrackedMessage, TrackingEvent
 
 COUNT = int(os.environ.get("FCWEB_BENCH_COUNT", "100000"))
 ROUNDS = 40
@@ -82,3 +85,27 @@ def test_pages_and_a_bulk_suspension_with_many_waiting(site, client, state):
     assert took < JOB_LIMIT
     slow = {name: seconds for name, (seconds, _processor) in found.items() if seconds > PAGE_LIMIT}
     assert not slow
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("where", ["Fax", "Submission"])
+def test_a_bulk_removal(site, client, where):
+    now = timezone.now()
+    queue = fax_queue(site) if where == "Fax" else submission_queue(site)
+    fill(site.node, queue if where == "Fax" else None, COUNT, now=now)
+    keys = TrackedMessage.objects.values_list("pk", flat=True)
+    facts = {"at": now, "event": "RECEIVE", "source": "PICKUP"}
+    events = [TrackingEvent(message_id=pk, log_id=uuid.uuid4(), **facts) for pk in keys]
+    TrackingEvent.objects.bulk_create(events, batch_size=5000)
+    client.force_login(User.objects.create_superuser("bench"))
+    for name, text in FILTERS.items():
+        found = p95(lambda text=text: client.get(reverse("queue", args=[queue.pk]), {"f": text}))
+        print(f"{where}: {name:24} p95 {found[0] * 1000:7.1f} ms, processor {found[1] * 1000:7.1f} ms")
+
+    start = time.perf_counter()
+    job = jobs.start(site.node, Order(verb=Verb.REMOVE, actor="bench", queue=queue), now=now)
+    job = jobs.run_to_end(job, config=transport_config(), now=now)
+
+    print(f"{where}: bulk removal of {COUNT}: {time.perf_counter() - start:.1f} s")
+    assert (job.changed, Message.objects.filter(state=MessageState.DONE).count()) == (COUNT, COUNT)
