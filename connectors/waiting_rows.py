@@ -39,9 +39,6 @@ class Rows(Protocol):
     def newest_item(self) -> int:
         """Return the bound of a snapshot taken now."""
 
-    def with_facts(self, rows: QuerySet[Any]) -> QuerySet[Any]:
-        """Add what properties read."""
-
 
 def of(queue: Queue | None) -> Rows:
     """Return where the rows of a queue are; None is every queue that copies wait in."""

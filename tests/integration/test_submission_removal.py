@@ -1,6 +1,7 @@
 """Messages are removed from Submission while it is suspended: what fails, what stays, what is told, who wins (QA-10)."""
 
 import threading
+import time
 from datetime import timedelta
 
 import pytest
@@ -369,6 +370,7 @@ def waits_for_a_lock():
             )
             if cursor.fetchone()[0]:
                 return
+        time.sleep(0.01)
     raise AssertionError("nobody waits for a lock")
 
 
