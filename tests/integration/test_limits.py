@@ -170,6 +170,23 @@ def test_notices_are_spared_of_size_limits(site, pickup, transport):
     assert (notice.state, notice.message.size > 10) == ("delivered", True)
 
 
+@pytest.mark.rule("QL-22", "RT-22", "DSN-25")
+@pytest.mark.parametrize("limit, is_whole", [(None, True), (100_000, True), (40_000, False)])
+def test_a_notice_too_large_for_the_gateway_of_its_reader_returns_the_header_alone(
+    site, pickup, transport, limit, is_whole
+):
+    ForeignConnector.objects.update(max_message_bytes=limit)
+
+    pickup("p.eml", mail("IMCEASMS-1@fcweb.test", size=50_000, sender=FAX))
+    transport()
+
+    notice = MessageRecipient.objects.get(message__source="DSN")
+    assert notice.state == "delivered"
+    (dropped,) = site.drop.glob("*.eml")
+    written = dropped.read_bytes()
+    assert (b"x" * 1000 in written, b"Subject: s" in written) == (is_whole, True)
+
+
 @pytest.mark.rule("QL-20")
 @pytest.mark.parametrize("trusted, expected", [(True, ("delivered", "")), (False, ("failed", "5.3.4"))])
 def test_growth_inside_the_organisation_does_not_count_when_the_writer_is_trusted(
