@@ -25,11 +25,13 @@ test: $(VENV)/.dev messages  ## every check and every test, on SQLite and on a p
 crash: $(VENV)/.dev  ## kill the transport at every single step of a run; `test` tries every fifth
 	FCWEB_CRASH_EVERY=1 $(PY) -m pytest -n 2 tests/crash
 
-bench: $(VENV)/.dev messages  ## Pickup to Drop beside Postfix, search beside grep, pages with 100,000 messages waiting
+bench: $(VENV)/.dev messages  ## Pickup to Drop beside Postfix, search beside grep, pages and sockets with 100,000 waiting
 	sh tests/servers/install.sh postfix
 	$(PY) tests/bench/bench_transport.py
 	$(PY) tests/bench/bench_search.py
 	$(PY) -m pytest -q -s tests/bench/bench_queues.py
+	$(PY) tests/bench/bench_stream.py
+	$(PY) tests/bench/bench_push.py
 
 check: $(VENV)/.dev  ## style, types, templates, migrations, translations, rules map
 	$(VENV)/bin/ruff check .

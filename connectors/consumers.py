@@ -8,17 +8,10 @@ its permissions, so nothing of a queue ever travels by the socket. From the brow
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import Any
-
-from channels.db import database_sync_to_async
-from django.db import DatabaseError
 
 from connectors.reads import queue_changes
 from fcweb.sockets import FORBIDDEN, GuardedConsumer
-
-logger = logging.getLogger(__name__)
-_TROUBLE_SECONDS = 2.0
 
 
 class QueueConsumer(GuardedConsumer):
@@ -32,25 +25,26 @@ class QueueConsumer(GuardedConsumer):
             await self.close(code=FORBIDDEN)
             return
         await self.accept()
-        self.tasks = [asyncio.create_task(self._watch()), asyncio.create_task(self.recheck())]
+        self.value = ""
+        self.wake = asyncio.Event()
+        self.tasks = [asyncio.create_task(self._send()), asyncio.create_task(self.recheck())]
+        queue_changes.CHANGES.join(self)
 
     async def receive(self, text_data: str | None = None, bytes_data: bytes | None = None, **kwargs: Any) -> None:
         """Take nothing. Any: channels' signature."""
 
     async def disconnect(self, code: int) -> None:
+        queue_changes.CHANGES.leave(self)
         for task in self.tasks:
             task.cancel()
 
-    async def _watch(self) -> None:
-        told = ""
+    def tell(self, value: str) -> None:
+        """Take the newest value; a slow client gets the last of several."""
+        self.value = value
+        self.wake.set()
+
+    async def _send(self) -> None:
         while True:
-            try:
-                value = await database_sync_to_async(queue_changes.READING.now)()
-            except DatabaseError:
-                logger.exception("the queues cannot be watched")
-                await asyncio.sleep(_TROUBLE_SECONDS)
-                continue
-            if value != told:
-                told = value
-                await self.send_json({"type": "queues", "seen": value})
-            await asyncio.sleep(queue_changes.SECONDS)
+            await self.wake.wait()
+            self.wake.clear()
+            await self.send_json({"type": "queues", "seen": self.value})

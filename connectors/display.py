@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -12,6 +13,7 @@ from connectors.mail.imcea import ImceaError, decode_local
 
 _UNITS = (lambda: _("KB"), lambda: _("MB"), lambda: _("GB"), lambda: _("TB"))  # French has its own
 _EXAMPLE = 10 * 1024**2
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=\D)")
 _SHORT_ID = 20  # longer ids lose their middle
 
 
@@ -28,13 +30,13 @@ def size(count: int | None) -> str:
     if count is None:
         return _("unlimited")
     if count < 1024:
-        return _("%(count)s B") % {"count": count}
+        return _together(_("%(count)s B") % {"count": count})
     power = 1
     while power < len(_UNITS) and round(count / 1024**power, 1) >= 1000:
         power += 1
     amount = count / 1024**power
     digits = 1 if amount < 10 and round(amount, 1) % 1 else 0
-    return f"{number_format(amount, digits)} {_UNITS[power - 1]()}"
+    return f"{number_format(amount, digits)}\u00a0{_UNITS[power - 1]()}"
 
 
 def attachments(limit: int | None) -> str:
@@ -60,8 +62,17 @@ def limit(count: int | None) -> str:
     }
 
 
+def _together(text: str) -> str:
+    """Keep each number and its unit on one line."""
+    return _BEFORE_UNIT.sub("\u00a0", text)
+
+
 def duration(span: timedelta) -> str:
-    """Return the two largest units of a time span: 3 d 4 h, 2 h 10 min, 12 min, 8 s."""
+    """Return the two largest units of a time span: 3 d 4 h, 2 h 10 min, 12 min, 8 s; a no-break space before each."""
+    return _together(_two_units(span))
+
+
+def _two_units(span: timedelta) -> str:
     seconds = max(0, int(span.total_seconds()))
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
     if days:
@@ -83,9 +94,9 @@ def latency(span: timedelta) -> str:
     """Return a time span of machines: 40 ms, 1.4 s, then like `duration`."""
     milliseconds = max(0, round(span.total_seconds() * 1000))
     if milliseconds < 1000:
-        return _("%(count)s ms") % {"count": milliseconds}
+        return _together(_("%(count)s ms") % {"count": milliseconds})
     if milliseconds < 10_000:
-        return _("%(count)s s") % {"count": number_format(milliseconds / 1000, 1)}
+        return _together(_("%(count)s s") % {"count": number_format(milliseconds / 1000, 1)})
     return duration(span)
 
 

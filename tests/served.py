@@ -34,6 +34,7 @@ class Site:
     node: str
     address: str = field(default="")
     database_url: str = field(default="")  # "" is SQLite below `data`
+    pid: int = field(default=0)  # of `serve`, while it runs
 
     def manage(self, *arguments: str) -> str:
         """Run one command to its end and return what it printed."""
@@ -76,7 +77,7 @@ def serving(site: Site) -> Iterator[Site]:
                 break
             except OSError:
                 time.sleep(0.2)
-        yield replace(site, address=address)
+        yield replace(site, address=address, pid=process.pid)
     finally:
         process.terminate()
         process.wait(30)

@@ -7,36 +7,30 @@ what is committed now is seen now (MTL-4); watchers are told the range and fill 
 On PostgreSQL an id may become visible after a younger one: the tail keeps the holes it saw and looks into them again
 until no transaction that could fill them is left. A flood comes mostly through holes there: while a batch is being
 written others commit younger events. What waits in holes counts, is read in batches and is jumped over like the rest.
-Trouble with the database is logged and waited out; the watchers stay.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
-import logging
 import time
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
-from django.db import DatabaseError, connection
+from django.db import connection
 from django.db.models import Q, QuerySet
 from django.template.loader import render_to_string
 from django.utils import translation
 
+from fcweb.shared_reader import InThread, SharedReader
 from tracking.models import TrackingEvent
 from tracking.query import SearchQuery, matches
 from tracking.rows import EventRow, rows_of
 
-logger = logging.getLogger(__name__)
-
 POLL_SECONDS = 0.04
 BATCH = 200  # MTL-4
 GAP_ROWS = 1000  # a longer gap is answered with a search link; a tail further behind jumps to the end
-_TROUBLE_SECONDS = 1.0
 _BEHIND_SECONDS = 0.3
 _FLOOD_SECONDS = 3.0
 _LOOK_BACK = 5000  # ids searched for holes when the tail starts
@@ -264,57 +258,24 @@ def _snapshot() -> tuple[int, int]:
     return int(oldest), int(newest)
 
 
-class Tail:
-    """Reads the table while somebody watches, in a thread of its own."""
+class Tail(SharedReader[Watcher]):
+    """Reads the table while somebody watches."""
 
-    def __init__(self) -> None:
-        self._watchers: set[Watcher] = set()
-        self._task: asyncio.Task[None] | None = None
+    def begin(self) -> None:
+        """Start at the end of the table."""
+        self._cursor: Cursor | None = None
 
-    def join(self, watcher: Watcher) -> None:
-        """Start with the first watcher."""
-        self._watchers.add(watcher)
-        if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
-            self._task = asyncio.get_running_loop().create_task(self._run())
-
-    def leave(self, watcher: Watcher) -> None:
-        """End with the last watcher."""
-        self._watchers.discard(watcher)
-        if not self._watchers and self._task is not None:
-            self._task.cancel()
-            self._task = None
-
-    async def _run(self) -> None:
-        thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="tail")
-        loop = asyncio.get_running_loop()
-        cursor: Cursor | None = None
-        try:
-            while True:
-                wanted = {(watcher.query, watcher.language) for watcher in self._watchers}
-                read = partial(_read, cursor, wanted)
-                try:
-                    cursor, batch, jump = await loop.run_in_executor(thread, read)
-                except DatabaseError:
-                    logger.exception("the live stream cannot read the events")
-                    await loop.run_in_executor(thread, _hang_up)
-                    await asyncio.sleep(_TROUBLE_SECONDS)
-                    continue
-                if batch is not None:
-                    for watcher in list(self._watchers):
-                        watcher.push(batch)
-                if jump is not None:
-                    for watcher in list(self._watchers):
-                        watcher.skip(jump)
-                if batch is None or len(batch.rows) < BATCH:
-                    await asyncio.sleep(POLL_SECONDS)
-        finally:
-            thread.submit(_hang_up)
-            thread.shutdown(wait=False)
-
-
-def _hang_up() -> None:
-    """Close this thread's connection; `connection` names another one in each thread."""
-    connection.close()
+    async def turn(self, in_thread: InThread) -> float:
+        """Read one batch, or jump, and give it to everybody."""
+        wanted = {(watcher.query, watcher.language) for watcher in self.watchers}
+        self._cursor, batch, jump = await in_thread(partial(_read, self._cursor, wanted))
+        if batch is not None:
+            for watcher in list(self.watchers):
+                watcher.push(batch)
+        if jump is not None:
+            for watcher in list(self.watchers):
+                watcher.skip(jump)
+        return POLL_SECONDS if batch is None or len(batch.rows) < BATCH else 0.0
 
 
 def _read(cursor: Cursor | None, wanted: Iterable[tuple[SearchQuery, str]]) -> tuple[Cursor, Batch | None, Jump | None]:

@@ -8,14 +8,14 @@ after a younger one: the newest few hundred are counted, so that a late one is s
 from __future__ import annotations
 
 import hashlib
-import threading
-import time
+from typing import Protocol
 
 from connectors.choices import JobState, MessageState
 from connectors.models import BulkJob, Message, Queue, QueueItem, QueueSample
+from fcweb.shared_reader import InThread, SharedReader
 from tracking.models import TrackingEvent
 
-SECONDS = 0.3  # how old a shared reading may be
+POLL_SECONDS = 0.3
 _LATE = 500  # ids
 
 
@@ -36,21 +36,34 @@ def seen() -> str:
     return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
 
-class Reading:
-    """The value, read at most every 0.3 s in a process however many sockets ask."""
+class Watcher(Protocol):
+    """One socket; used in the event loop alone."""
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._at = 0.0
+    def tell(self, value: str) -> None:
+        """Take the newest value; must not wait."""
+
+
+class Changes(SharedReader[Watcher]):
+    """Reads the value while a page is open, and tells everybody when it differs."""
+
+    def begin(self) -> None:
+        """Know no value."""
         self._value = ""
 
-    def now(self) -> str:
-        """Return a value at most 0.3 s old."""
-        with self._lock:
-            if time.monotonic() - self._at >= SECONDS:
-                self._value = seen()
-                self._at = time.monotonic()
-            return self._value
+    def join(self, watcher: Watcher) -> None:
+        """Tell the newcomer what is known; the first one waits for the first reading."""
+        super().join(watcher)
+        if self._value:
+            watcher.tell(self._value)
+
+    async def turn(self, in_thread: InThread) -> float:
+        """Read the value once."""
+        value = await in_thread(seen)
+        if value != self._value:
+            self._value = value
+            for watcher in list(self.watchers):
+                watcher.tell(value)
+        return POLL_SECONDS
 
 
-READING = Reading()
+CHANGES = Changes()

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from django.db import transaction
 
-from connectors import notices, remote_domains, spool, submitters
+from connectors import notices, remote_domains, routing_table, spool, submitters
 from connectors.choices import RecipientState, ReportDue, SourceKind
 from connectors.conf import TransportConfig
 from connectors.mail import dsn, loops
@@ -25,7 +25,8 @@ from connectors.models import Message, MessageRecipient, Node, NoticeSettings, P
 from connectors.notices import Fate, Manner, Original
 from connectors.remote_domains import Switches
 from connectors.submitters import Submitters
-from connectors.transport import delays, leasing, submission
+from connectors.transport import delays, leasing, routing, submission
+from connectors.transport.routing import Directory, Verdict
 from connectors.transport.submission import Spooled, Submission
 from fcweb import bulk
 from tracking import record
@@ -67,6 +68,7 @@ class _Office:
     node: Node
     config: TransportConfig
     known: Submitters
+    directory: Directory  # of those who are told
     settings: NoticeSettings
     manners: Mapping[str, Manner]
     remote: Mapping[str, Switches]  # by domain outside (DSN-13)
@@ -120,12 +122,14 @@ def _open_office(
     debts: Sequence[_Debt], *, node: Node, settings: NoticeSettings, config: TransportConfig, now: datetime
 ) -> _Office:
     known = submitters.load(node)
+    told = {debt.message.mail_from for debt in debts} | {settings.monitoring_address}
     keys = {_key(debt.message.mail_from) for debt in debts if debt.message.mail_from}
     rows = ProxyAddress.objects.filter(key__in=keys).exclude(recipient__language="")
     return _Office(
         node=node,
         config=config,
         known=known,
+        directory=routing_table.directory_for(told - {""}, known.table),
         settings=settings,
         manners=notices.manners(settings, host=node.fqdn, domain=known.table.default_domain, config=config),
         remote=remote_domains.load(),
@@ -172,12 +176,11 @@ def _notices(debt: _Debt, office: _Office) -> list[Submission]:
     header, fields = _header_of(message, office.config)
     if loops.is_automatic(fields):
         return []
-    content = _returned(debt, manner, office.config)
-    original = _original(message, header, content)
+    whole = _original(message, header, _returned(debt, manner, office.config))
     fates = [_fate(recipient) for recipient in told]
     language = notices.language_for(fields, manner, office.languages.get(_key(message.mail_from), ""))
 
-    def letter(addressee: str) -> Submission:
+    def letter(addressee: str, original: Original = whole) -> Submission:
         identity = uuid.uuid4()
         notice = notices.compose(
             debt.action.value,
@@ -191,7 +194,10 @@ def _notices(debt: _Debt, office: _Office) -> list[Submission]:
             identity=identity,
             now=office.now,
         )
-        return _submission(notice, addressee, message)
+        made = _submission(notice, addressee, message)
+        if original.content is not None and _is_too_large(made, addressee, office):
+            return letter(addressee, replace(original, content=None))
+        return made
 
     letters = [letter(message.mail_from)]
     watched = set(office.settings.copy_codes.split())
@@ -199,6 +205,18 @@ def _notices(debt: _Debt, office: _Office) -> list[Submission]:
     if debt.action == ReportDue.FAILED and office.settings.monitoring_address and watched & codes:
         letters.append(letter(office.settings.monitoring_address))
     return letters
+
+
+def _is_too_large(notice: Submission, addressee: str, office: _Office) -> bool:
+    """Tell whether no connector on the way to the addressee takes so much; a notice about it would go to nobody (RT-22)."""
+    way = routing.resolve(
+        addressee,
+        size=len(notice.content),
+        table=office.known.table,
+        directory=office.directory,
+        is_exempt=True,
+    )
+    return way.verdict is Verdict.FAIL and way.status == "5.3.4"
 
 
 def _submission(notice: dsn.Notice, addressee: str, about: Message) -> Submission:

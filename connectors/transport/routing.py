@@ -252,7 +252,8 @@ def resolve(
 ) -> Resolution:
     """Decide what becomes of one envelope recipient; `explain` adds every candidate to the answer.
 
-    `is_exempt`: mailbox limits do not hold for it (QL-22); those of connectors do, they protect gateways.
+    `is_exempt`: mailbox limits do not hold for it (QL-22); those of connectors do, they protect gateways,
+    and a notice that is too large for one returns the header alone (`reports`).
     Rules: RT-1 to RT-29, RT-60, IM-7 to IM-12, QL-4, QL-6. Worked examples: RT-X1 to RT-X17.
     """
     trace = _Trace(address, table, explain=explain)

@@ -1,10 +1,13 @@
-"""Search at size: fill a tracking store on SQLite, ask it as the pages do, beside grep over the same rows as CSV.
+"""Search at size: fill a tracking store, ask it as the pages do, beside grep over the same rows as CSV.
 
     .venv/bin/python tests/bench/bench_search.py [messages] [queries]
 
 Defaults: 200,000 messages (about 800,000 events over 30 days), 60 queries a kind. Times are of `search.page`, that is
 plan, rows and recipients, without the template; p50 and p95 in ms, warm cache, one client. grep scans the whole file
-(its output is piped: into /dev/null it would stop at the first hit).
+(its output is piped: into /dev/null it would stop at the first hit). The store is SQLite, or what FCWEB_DATABASE_URL
+names:
+
+    sh tests/servers/on_postgresql.sh .venv/bin/python tests/bench/bench_search.py
 """
 
 import argparse
@@ -213,6 +216,18 @@ def measure(queries, csv_path):
         print(f"{f'deep page of {size} by {listing}':32} {spread(times)}", flush=True)
 
 
+def stored_bytes(home):
+    """Return the size of the database; PostgreSQL learns how its rows are spread first, as autovacuum would teach it."""
+    from django.db import connection
+
+    if connection.vendor == "sqlite":
+        return (home / "fcweb.sqlite3").stat().st_size
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")
+        cursor.execute("SELECT pg_database_size(current_database())")
+        return cursor.fetchone()[0]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("messages", nargs="?", type=int, default=200_000)
@@ -220,7 +235,6 @@ def main():
     options = parser.parse_args()
     home = Path(tempfile.mkdtemp(prefix="fcweb-bench-search-"))
     os.environ |= {"FCWEB_DATA_DIR": str(home), "DJANGO_SETTINGS_MODULE": "fcweb.settings"}
-    os.environ.pop("FCWEB_DATABASE_URL", None)
     sys.path.insert(0, str(ROOT))
     try:
         import django
@@ -230,7 +244,7 @@ def main():
 
         call_command("migrate", verbosity=0)
         events, seconds = fill(options.messages, home / "events.csv")
-        size = (home / "fcweb.sqlite3").stat().st_size / 1e9
+        size = stored_bytes(home) / 1e9
         csv_size = (home / "events.csv").stat().st_size / 1e9
         load = os.getloadavg()[0]
         print(f"{options.messages:,} messages, {events:,} events: {size:.2f} GB, {events / seconds:,.0f} events/s filled; "

@@ -73,7 +73,7 @@ def test_the_language_switch_keeps_the_page(served, page, sign_in):
     page.click(".bar button[name=language][value=fr]")
     page.wait_for_selector("html[lang=fr]")
     assert page.url == f"{address}/route/?address=FAX:5551234"
-    assert page.inner_text("h1") == "Quel chemin ?"
+    assert page.inner_text("h1") == "Quel chemin\u00a0?"
 
 
 def test_anonymous_visitors_see_only_the_login_page(served, page):

@@ -371,11 +371,11 @@ class TestWhatPeopleSee:
         QueueItem.objects.filter(pk=item.pk).update(retry_at=timezone.now() + timedelta(minutes=12, seconds=30))
 
         page = admin_client.get(f"/queues/{queue.pk}/").content.decode()
-        assert "in 12 min" in page and "452 4.2.2 full" in page and "Retry now" in page
+        assert "in 12\u00a0min" in page and "452 4.2.2 full" in page and "Retry now" in page
         listed = admin_client.get("/queues/").content.decode()
         assert "1 refused for now" in listed and "Retry now" in listed
         part = admin_client.get(f"/message/{item.message.tracked_id}/delivery/").content.decode()
-        assert "Waits in queue Fax; the next attempt is" in part and "in 12 min" in part and "452 4.2.2" in part
+        assert "Waits in queue Fax; the next attempt is" in part and "in 12\u00a0min" in part and "452 4.2.2" in part
 
         answer = admin_client.post(f"/queues/{queue.pk}/operate/", {"verb": "retry"}, follow=True)
         assert "Fax is tried again now." in answer.content.decode()

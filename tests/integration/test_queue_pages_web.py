@@ -54,9 +54,9 @@ def test_the_list_says_why_mail_waits_and_offers_to_retry(desk, filled):
     page = desk(*ALL).get(reverse("queues")).content.decode()
 
     assert "drop directory missing" in page
-    assert "in 12 min" in page and "Retry now" in page
+    assert "in 12\u00a0min" in page and "Retry now" in page
     assert "1.0 / 0.0" in page
-    assert re.search(r"How old the waiting mail is.*?data-label=\"≤ 4 h\">3</td>", page, re.DOTALL)
+    assert re.search(r"How old the waiting mail is.*?data-label=\"≤ 4\u00a0h\">3</td>", page, re.DOTALL)
     assert "Waiting for the gateways" in page
 
 

@@ -1,15 +1,19 @@
 """Queue pages are told of changes by a socket; lists are exported as they are filtered; one view over all queues."""
 
+import asyncio
 import csv
 import io
 import json
 import re
+import time
+from contextlib import AsyncExitStack
 from datetime import timedelta
 
 import pytest
 from asgiref.sync import sync_to_async
 from auditlog.models import LogEntry
 from django.contrib.auth.models import Permission, User
+from django.db import OperationalError
 from django.urls import reverse
 from django.utils import timezone
 
@@ -22,6 +26,7 @@ from connectors.reads import queue_changes
 from connectors.transport import jobs, leasing
 from connectors.transport import queue as queues
 from connectors.transport.jobs import Order
+from fcweb import shared_reader
 from fcweb.asgi import application
 from fcweb.sockets import FORBIDDEN
 from tests.queue_fixtures import fax_queue, fill, queued
@@ -160,10 +165,35 @@ def test_watching_costs_a_few_look_ups_however_much_waits(site, django_assert_ma
 
     with django_assert_max_num_queries(12):
         queue_changes.seen()
-    reading = queue_changes.Reading()
-    reading.now()
-    with django_assert_max_num_queries(0):  # the next socket within 0.3 s
-        reading.now()
+
+
+@pytest.mark.rule("QX-2", "QU-21")
+async def test_all_pages_of_a_process_share_one_reading_that_outlives_trouble_with_the_database(monkeypatch, site):
+    begun = time.monotonic()
+    read, values = [], ["one value"]
+
+    def seen():
+        read.append(values[-1])
+        if len(read) <= 2:
+            raise OperationalError("gone")
+        return values[-1]
+
+    monkeypatch.setattr(queue_changes, "seen", seen)
+    monkeypatch.setattr(shared_reader, "_TROUBLE_SECONDS", 0.05)
+    desk = await watcher()
+    async with AsyncExitStack() as opened:
+        pages = [await opened.enter_async_context(watching(desk)) for _number in range(20)]
+        first = [await page.any_frame() for page in pages]
+        values.append("another")
+        second = [await page.any_frame() for page in pages]
+        assert all([await page.communicator.receive_nothing(timeout=0.01) for page in pages])
+
+    assert {frame["seen"] for frame in first} == {"one value"}
+    assert {frame["seen"] for frame in second} == {"another"}
+    before = len(read)
+    assert before <= (time.monotonic() - begun) / queue_changes.POLL_SECONDS + 4
+    await asyncio.sleep(0.7)
+    assert len(read) <= before + 1  # nobody watches any more
 
 
 # ---- exports ----

@@ -19,6 +19,7 @@ from django.utils import timezone
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from fcweb import shared_reader
 from fcweb.asgi import application
 from tests.integration.test_search import add
 from tests.sockets import Socket, make_watcher, session_cookie
@@ -237,7 +238,7 @@ async def test_the_stream_survives_trouble_with_the_database(monkeypatch):
     user = await sync_to_async(make_watcher)()
     read = stream.Cursor.read
     failures = [OperationalError("gone"), OperationalError("gone")]
-    monkeypatch.setattr(stream, "_TROUBLE_SECONDS", 0.05)
+    monkeypatch.setattr(shared_reader, "_TROUBLE_SECONDS", 0.05)
 
     def flaky(self, *args):
         if failures:

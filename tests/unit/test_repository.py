@@ -23,7 +23,11 @@ OURS = ("fcweb", "connectors", "tracking")
 
 # The ladder: a module imports its own rung and the rungs before it; the longest prefix decides the rung.
 LADDER = [
-    ("base", "fcweb.env fcweb.http fcweb.logs fcweb.bulk fcweb.one_writer fcweb.storage fcweb.serve fcweb.sockets"),
+    (
+        "base",
+        "fcweb.env fcweb.http fcweb.logs fcweb.bulk fcweb.one_writer fcweb.storage fcweb.serve fcweb.sockets "
+        "fcweb.shared_reader",
+    ),
     ("vocabulary", "connectors.mail connectors.choices connectors.errors connectors.conf tracking.choices"),
     ("rows", "connectors.models tracking.models"),
     ("resolver", "connectors.transport.routing connectors.transport.expansion"),  # pure: read by domain, too

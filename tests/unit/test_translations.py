@@ -1,5 +1,6 @@
 """Every string for people stands in French too; a new one without a translation fails here."""
 
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +17,7 @@ KEYWORDS = {
     "pgettext": ((1, "c"), 2),
     "npgettext": ((1, "c"), 2, 3),
 }
+MARKER = "notice marker"  # the context of lines that programs look for, as Exchange writes them
 
 
 def catalog():
@@ -41,6 +43,17 @@ def test_no_french_text_is_missing_or_fuzzy():
     ]
 
     assert unfinished == []
+
+
+def test_french_punctuation_never_begins_a_line():
+    wrong = []
+    for message in catalog():
+        for text in [message.string] if isinstance(message.string, str) else message.string:
+            running = text.removesuffix(" : ").replace(r"/ \ : * ? ", "")  # subjects of notices; forbidden characters
+            if message.context != MARKER and re.search(r"\S [:;?!»]|« ", running):
+                wrong.append(text)
+
+    assert wrong == []
 
 
 def test_every_source_string_is_in_the_catalog():
