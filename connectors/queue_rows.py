@@ -41,7 +41,7 @@ from connectors.choices import (
     RecipientState,
     Refusal,
 )
-from connectors.models import IN_TRANSFER, MessageRecipient, Node, Queue, QueueItem
+from connectors.models import IN_POISON, IN_TRANSFER, MessageRecipient, Node, Queue, QueueItem
 from connectors.queue_filter import Column, Filter
 from tracking.models import TrackedMessage
 
@@ -305,7 +305,7 @@ def values_of(item: QueueItem) -> Callable[[str], Sequence[queue_filter.Value]]:
 def sooner_than(moment: datetime) -> QuerySet[QueueItem]:
     """Return waiting copies of messages that expire before a moment (QA-7)."""
     return QueueItem.objects.filter(
-        state__in=WAITING, message__state=MessageState.ROUTED, message__expires_at__lt=moment
+        ~IN_POISON, state__in=WAITING, message__state=MessageState.ROUTED, message__expires_at__lt=moment
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from connectors.choices import SUBMISSION_DOMAIN, DeliveryType, ItemState, Pending, Priority, QueueStatus
+from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, ItemState, Pending, Priority, QueueStatus
 from connectors.models.message import Message
 from connectors.models.node import Node
 
@@ -48,6 +48,9 @@ class Queue(models.Model):
 
 # Copies leased to a process. The first term is that of the partial index, so that no query reads delivered copies.
 IN_TRANSFER = models.Q(leased_by__gt="", state__in=[ItemState.STAGING, ItemState.STAGED])
+# Copies in Poison, where nothing expires and nothing leaves but by a person (QR-30, QR-52); other copies of their
+# messages may be in delivery.
+IN_POISON = models.Q(queue__delivery_type=DeliveryType.UNDEFINED, queue__next_hop_domain=POISON_DOMAIN)
 
 
 class QueueItem(models.Model):

@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from connectors.choices import MessageState, Priority, RecipientState, ReportDue
 from connectors.conf import HIGH_BYTES, TransportConfig
-from connectors.models import Message, MessageRecipient, Node, NoticeSettings
+from connectors.models import IN_POISON, Message, MessageRecipient, Node, NoticeSettings, QueueItem
 
 _BATCH = 200
 _WAITING = (RecipientState.SUBMITTED, RecipientState.QUEUED)
@@ -34,9 +34,9 @@ def run_once(node: Node, *, settings: NoticeSettings, config: TransportConfig, n
     if not keys:
         return 0
     with transaction.atomic():
-        MessageRecipient.objects.filter(message__in=keys, state__in=_WAITING, report_due="").update(
-            report_due=ReportDue.DELAYED
-        )
+        waiting = MessageRecipient.objects.filter(message__in=keys, state__in=_WAITING, report_due="")
+        apart = QueueItem.objects.filter(IN_POISON, message__in=keys)
+        waiting.exclude(item__in=apart).update(report_due=ReportDue.DELAYED)
         Message.objects.filter(pk__in=keys).update(delay_told_at=now)
     return len(keys)
 

@@ -27,7 +27,7 @@ from connectors.choices import (
     RecipientState,
     Verb,
 )
-from connectors.models import BulkJob, Message, MessageRecipient, Node, Queue, QueueItem
+from connectors.models import IN_POISON, BulkJob, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.transport import leasing, queue_operations, removal
 from fcweb import bulk
 from tracking import record
@@ -280,8 +280,7 @@ def _record_removal(
 
 def _route_what_left_poison(messages: Sequence[int]) -> None:
     """A message with no copy left in Poison is an ordinary one again, so that it can be closed."""
-    kept = QueueItem.objects.filter(message=OuterRef("pk"), state=ItemState.SUSPENDED)
-    kept = kept.filter(queue__next_hop_domain=POISON_DOMAIN)
+    kept = QueueItem.objects.filter(IN_POISON, message=OuterRef("pk"), state=ItemState.SUSPENDED)
     poisoned = Message.objects.filter(pk__in=messages, state=MessageState.POISON)
     poisoned.filter(~Exists(kept)).update(state=MessageState.ROUTED)
 

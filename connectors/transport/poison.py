@@ -17,7 +17,7 @@ from connectors import choices, event_log
 from connectors.choices import STILL, ItemState, MessageState, RecipientState
 from connectors.conf import TransportConfig
 from connectors.event_log import Event
-from connectors.models import Message, MessageRecipient, Node, Queue, QueueItem
+from connectors.models import IN_POISON, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.transport import queue_operations
 from tracking import record
 
@@ -79,5 +79,5 @@ def oldest_submitted(node: Node) -> int | None:
 
 def clear_alarm(node: Node, *, now: datetime) -> None:
     """Close the event once Poison is empty."""
-    if not Message.objects.filter(node=node, state=MessageState.POISON).exists():
+    if not QueueItem.objects.filter(IN_POISON, queue__node=node, state=ItemState.SUSPENDED).exists():
         event_log.clear_events((Event.POISON_MESSAGE,), node.name, now=now)

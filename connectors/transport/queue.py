@@ -17,7 +17,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from connectors.choices import FREE, DeliveryType, ItemState, MessageState, QueueStatus, RecipientState
 from connectors.conf import TransportConfig
-from connectors.models import Connector, Message, MessageRecipient, Node, Queue, QueueItem
+from connectors.models import IN_POISON, Connector, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.transport import leasing
 from connectors.transport.leasing import LeasedItem
 from fcweb import bulk
@@ -171,7 +171,7 @@ def expire(node: Node, *, limit: int, now: datetime, suspended: bool = True) -> 
         return 0  # the usual case: one probe of an index, no lock
     states = [ItemState.READY, ItemState.SUSPENDED] if suspended else [ItemState.READY]
     late = QueueItem.objects.filter(
-        queue__node=node, message__state=MessageState.ROUTED, message__expires_at__lte=now
+        ~IN_POISON, queue__node=node, message__state=MessageState.ROUTED, message__expires_at__lte=now
     ).filter(Q(state=ItemState.DEFERRED) | (Q(state__in=states) & ~Q(queue__status=QueueStatus.ACTIVE)))
     with transaction.atomic():
         free = late.order_by("pk").select_for_update(of=("self",), skip_locked=True)

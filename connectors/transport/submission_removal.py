@@ -11,11 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Case, Exists, OuterRef, Q, Value, When
+from django.db.models import Q
 
 from connectors import submission_rows
 from connectors.choices import (
-    POISON_DOMAIN,
     SUBMISSION_DOMAIN,
     WAITING,
     DeliveryType,
@@ -109,12 +108,8 @@ def _lock(keys: Sequence[int]) -> dict[int, _Waiting]:
 
 
 def _leave(keys: Sequence[int], *, now: datetime) -> None:
-    """Messages with nothing left here are in delivery, in Poison where a copy of them is, or done."""
-    in_poison = QueueItem.objects.filter(message=OuterRef("pk"), state=ItemState.SUSPENDED).filter(
-        queue__delivery_type=DeliveryType.UNDEFINED, queue__next_hop_domain=POISON_DOMAIN
-    )
-    after = Case(When(Exists(in_poison), then=Value(MessageState.POISON)), default=Value(MessageState.ROUTED))
-    Message.objects.filter(pk__in=bulk.among(keys)).update(state=after)
+    """Messages with nothing left here are what routing would have left them: in delivery, or done."""
+    Message.objects.filter(pk__in=bulk.among(keys)).update(state=MessageState.ROUTED)
     leasing.close_messages(keys, now=now)
 
 

@@ -10,6 +10,7 @@ from connectors import choices
 from connectors.choices import ItemState, MessageState, Priority, QueueStatus, RecipientState, Verb
 from connectors.conf import TransportConfig, transport_config
 from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample, TransportSettings
+from connectors.queue_rows import sooner_than
 from connectors.transport import jobs, leasing, poison, queue_operations
 from connectors.transport import queue as queues
 from connectors.transport.boot import Boot
@@ -137,6 +138,28 @@ def test_poison_leaves_by_resume_or_removal_only(site, transport):
     assert Message.objects.get().crash_count == 0
     assert [(e, c) for e, _s, c in events()][:2] == [("POISONMESSAGE", "Entered"), ("POISONMESSAGE", "Resumed")]
     assert events()[-1][0] == "SEND"
+
+
+@pytest.mark.rule("QR-30", "QR-52", "DSN-2")
+def test_a_copy_left_in_poison_waits_on_when_another_was_resumed(site, transport):
+    queue = fax_queue(site)
+    item = queued(site, queue, now=NOW, with_file=True)
+    other = QueueItem.objects.create(queue=queue, message=item.message, state=ItemState.READY, entered_at=NOW)
+    address = "IMCEAFAX-2@fcweb.test"
+    MessageRecipient.objects.create(message=item.message, item=other, address=address, state=RecipientState.QUEUED)
+    Message.objects.update(crash_count=1)
+    poison.note_crash(site.node, [item.message_id], config=transport_config(), now=NOW)
+    order = Order(verb=Verb.RESUME, actor="ann", items=(item.pk,))
+    jobs.run_to_end(jobs.start(site.node, order, now=NOW), config=transport_config(), now=NOW)
+
+    for hours in (1, 5, 50):
+        transport(NOW + timedelta(hours=hours))
+
+    other.refresh_from_db()
+    assert (other.state, other.queue.next_hop_domain) == (ItemState.SUSPENDED, choices.POISON_DOMAIN)
+    assert [event for event, _s, _c in events()] == ["POISONMESSAGE", "POISONMESSAGE", "SEND"]
+    assert EventLogEntry.objects.filter(code=90012, cleared_at=None).count() == 1
+    assert not sooner_than(NOW + timedelta(days=9)).exists()
 
 
 @pytest.mark.rule("QR-50")

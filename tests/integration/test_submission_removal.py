@@ -260,7 +260,7 @@ def test_members_that_came_back_are_removed_and_the_group_stays_expanded(site, s
 
 
 @pytest.mark.rule("QR-52", "QU-4")
-def test_a_message_with_a_copy_in_poison_stays_poison(site, suspended):
+def test_a_copy_in_poison_stays_there(site, suspended):
     item = queued(site, fax_queue(site), now=NOW, recipients=(FAX_1, FAX_2), crash_count=1)
     poison.note_crash(site.node, [item.message_id], config=transport_config(), now=NOW)
     own = QueueItem.objects.create(
@@ -275,7 +275,9 @@ def test_a_message_with_a_copy_in_poison_stays_poison(site, suspended):
 
     run(site, suspended)
 
-    assert Message.objects.get().state == MessageState.POISON
+    assert Message.objects.get().state == MessageState.ROUTED
+    item.refresh_from_db()
+    assert (item.state, item.queue.next_hop_domain) == (ItemState.SUSPENDED, choices.POISON_DOMAIN)
     assert states(item.message) == [(FAX_1, RecipientState.QUEUED), (FAX_2, RecipientState.FAILED)]
 
 
