@@ -6,22 +6,31 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from connectors import routing_table, spool, trouble
-from connectors.choices import FREE, ItemState, QueueStatus, RecipientState
+from connectors.choices import (
+    POISON_DOMAIN,
+    SUBMISSION_DOMAIN,
+    WAITING,
+    DeliveryType,
+    ItemState,
+    MessageState,
+    QueueStatus,
+    RecipientState,
+)
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.mail.address import AddressSyntaxError, parse_typed
 from connectors.mail.imcea import ImceaError
-from connectors.models import Message, QueueItem
+from connectors.models import Message, Queue, QueueItem
 from connectors.reads import route
+from connectors.reads.queues import queue_name
 
 EXPLAINED = 5  # recipients whose route is told in a sentence
 _SHOWN_BYTES = 64 * 1024
-_OPEN = (*FREE, ItemState.STAGING, ItemState.STAGED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """One copy that waits, and when it is tried next."""
+    """One copy that waits, or the message itself in Submission, and when it is tried next."""
 
     queue_pk: int
     queue: str
@@ -30,7 +39,9 @@ class Waiting:
     error_sentence: str
     entered_at: datetime
     attempts: int
-    next_retry_at: datetime | None  # None: as soon as a worker is free, or when the queue is resumed
+    next_retry_at: datetime | None  # None: as soon as a worker is free, or when it or the queue is resumed
+    is_stopped: bool = False  # suspended itself, by a person or in Poison
+    is_poison: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,27 +70,53 @@ def message_of(tracked: int) -> Message | None:
 
 
 def waiting(message: Message) -> list[Waiting]:
-    """Return the copies that are not finished."""
-    items = QueueItem.objects.filter(message=message, state__in=_OPEN).select_related("queue").order_by("pk")
-    return [_waiting(item) for item in items]
+    """Return where the message waits: in Submission until it is routed, and its copies that are not finished."""
+    items = QueueItem.objects.filter(message=message, state__in=WAITING).select_related("queue").order_by("pk")
+    return [*_unrouted(message), *(_waiting(item) for item in items)]
+
+
+def _unrouted(message: Message) -> list[Waiting]:
+    if message.state != MessageState.SUBMITTED:
+        return []
+    queues = Queue.objects.filter(
+        node=message.node, delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN
+    )
+    return [
+        Waiting(
+            queue_pk=queue.pk,
+            queue=queue_name(queue),
+            status=queue.status,
+            last_error="",
+            error_sentence="",
+            entered_at=message.received_at,
+            attempts=0,
+            next_retry_at=None,
+        )
+        for queue in queues
+    ]
 
 
 def _waiting(item: QueueItem) -> Waiting:
     queue = item.queue
+    is_stopped = item.state == ItemState.SUSPENDED
     is_deferred = item.state == ItemState.DEFERRED and queue.status != QueueStatus.SUSPENDED
     next_retry_at = queue.next_retry_at if queue.status == QueueStatus.RETRY else None
     if is_deferred and item.retry_at is not None:
         next_retry_at = max(filter(None, (item.retry_at, next_retry_at)))  # its own time, and its queue's
+    if is_stopped:
+        next_retry_at = None
     last_error = item.last_error if is_deferred else queue.last_error
     return Waiting(
         queue_pk=queue.pk,
-        queue=queue.connector_name or queue.next_hop_domain,
-        status=QueueStatus.RETRY.value if is_deferred else queue.status,
+        queue=queue_name(queue),
+        status=QueueStatus.SUSPENDED.value if is_stopped else QueueStatus.RETRY.value if is_deferred else queue.status,
         last_error=last_error,
         error_sentence=trouble.error_sentence(last_error),
         entered_at=item.entered_at,
         attempts=item.attempts,
         next_retry_at=next_retry_at,
+        is_stopped=is_stopped,
+        is_poison=queue.delivery_type == DeliveryType.UNDEFINED and queue.next_hop_domain == POISON_DOMAIN,
     )
 
 

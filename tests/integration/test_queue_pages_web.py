@@ -10,9 +10,10 @@ from django.urls import reverse
 from django.utils import timezone, translation
 
 from connectors.choices import ItemState, JobState, QueueStatus
+from connectors.conf import transport_config
 from connectors.models import BulkJob, JobTarget, Queue, QueueItem, QueueSample
-from connectors.transport import jobs
-from tests.queue_fixtures import fax_queue, fill, queued
+from connectors.transport import jobs, poison
+from tests.queue_fixtures import fax_queue, fill, queued, submission_queue, submitted
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = timezone.now()
@@ -215,3 +216,28 @@ def test_pages_hold_their_query_budget(desk, filled, site, language, django_asse
                 answer = client.get(reverse(name, args=args))
             assert answer.status_code == 200
             assert f'lang="{language}"' in answer.content.decode()
+
+
+@pytest.mark.rule("QX-3", "QR-52", "QA-10")
+@pytest.mark.parametrize(
+    "where, sentence",
+    [
+        ("submission", "Waits in queue Submission, which is suspended: nothing leaves until it is resumed."),
+        ("message", "Suspended in queue Fax: it stays there until it is resumed."),
+        ("poison", "Set apart in Poison, because it stopped the service"),
+    ],
+)
+def test_the_message_page_says_why_nothing_moves_and_leads_to_the_queue(desk, site, where, sentence):
+    if where == "submission":
+        message, queue = submitted(site, now=NOW), submission_queue(site, status=QueueStatus.SUSPENDED)
+    else:
+        item = queued(site, fax_queue(site), now=NOW, state=ItemState.SUSPENDED, crash_count=1)
+        if where == "poison":
+            poison.note_crash(site.node, [item.message_id], config=transport_config(), now=NOW)
+        item.refresh_from_db()
+        message, queue = item.message, item.queue
+
+    page = desk(*ALL).get(reverse("message-delivery", args=[message.tracked_id])).content.decode()
+
+    assert sentence in page
+    assert f'href="{reverse("queue", args=[queue.pk])}"' in page
