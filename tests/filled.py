@@ -104,7 +104,7 @@ def pages(site: Site) -> dict[str, str]:
     with sqlite3.connect(site.data / "fcweb.sqlite3") as database:
         failed = "SELECT message_id FROM tracking_trackingevent WHERE event = 'FAIL' ORDER BY id DESC LIMIT 1"
         several = "SELECT id FROM tracking_trackedmessage ORDER BY id DESC LIMIT 1"
-        full = "SELECT id FROM connectors_queue WHERE status = 'Retry' ORDER BY id LIMIT 1"
+        full = "SELECT id FROM connectors_queue ORDER BY status <> 'Retry', id LIMIT 1"  # at night none waits
         submission = "SELECT id FROM connectors_queue WHERE next_hop_domain = 'Submission'"
         bad = "SELECT id FROM connectors_sourcefile WHERE state = 'bad' ORDER BY id DESC LIMIT 1"
         split = "SELECT e.message_id, p.id FROM tracking_trackingevent e JOIN tracking_trackedmessage p "
