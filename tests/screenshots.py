@@ -74,7 +74,7 @@ def _picture(page: Any, url: str, target: Path, name: str) -> Iterator[str]:
     if url.endswith("/live/"):
         page.wait_for_selector("#live-state[data-state=live]")
     page.wait_for_timeout(250)
-    page.screenshot(path=target / f"{name}.png", full_page=True)
+    page.screenshot(path=target / f"{name}.png", full_page=True, caret="initial")
     too_wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     page.remove_listener("console", note)
     yield from problems

@@ -11,7 +11,7 @@ FAX = "From: alice@fcweb.test\nTo: IMCEAFAX-5551234@fcweb.test, nobody@fcweb.tes
 def shoot(page, name):
     """Keep a picture where FCWEB_SHOTS says, for people to look at."""
     if folder := os.environ.get("FCWEB_SHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True, caret="initial")
 
 
 @pytest.mark.browser

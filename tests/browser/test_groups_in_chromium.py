@@ -13,7 +13,7 @@ MAIL = b"From: alice@fcweb.test\nTo: equipe@fcweb.test\nSubject: Planning de gar
 def shoot(page, name):
     """Keep a picture where FCWEB_SHOTS says, for people to look at."""
     if folder := os.environ.get("FCWEB_SHOTS"):
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True, caret="initial")
 
 
 def add_recipient(page, address, kind, **fields):

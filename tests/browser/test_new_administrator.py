@@ -51,7 +51,7 @@ class Story:
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 page.wait_for_timeout(100)
                 path = Path(SHOTS) / f"{self.steps:02}-{name}-{width}-{scheme}.png"
-                page.screenshot(path=path, full_page=True)
+                page.screenshot(path=path, full_page=True, caret="initial")
         page.set_viewport_size({"width": 1440, "height": 900})
 
     def wait(self, ready, *, seconds=30) -> None:

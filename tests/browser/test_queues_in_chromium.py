@@ -11,7 +11,7 @@ FAX = b"From: alice@fcweb.test\nTo: IMCEAFAX-555%04d@fcweb.test\nSubject: Devis 
 
 def shot(page, name):
     if SHOTS:
-        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True)
+        page.screenshot(path=f"{SHOTS}/{name}.png", full_page=True, caret="initial")
 
 
 def serious(page):
