@@ -34,6 +34,7 @@ class SharedReader(ABC, Generic[Watcher]):
     def __init__(self) -> None:
         self.watchers: set[Watcher] = set()
         self._task: asyncio.Task[None] | None = None
+        self._has_read = asyncio.Event()
 
     @abstractmethod
     def begin(self) -> None:
@@ -48,7 +49,12 @@ class SharedReader(ABC, Generic[Watcher]):
         self.watchers.add(watcher)
         if self._task is None or self._task.done() or self._task.get_loop() is not asyncio.get_running_loop():
             self.begin()
+            self._has_read = asyncio.Event()
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def ready(self) -> None:
+        """Wait until the reader has its place: what is committed from now on reaches every watcher."""
+        await self._has_read.wait()
 
     def leave(self, watcher: Watcher) -> None:
         """End with the last watcher."""
@@ -64,6 +70,7 @@ class SharedReader(ABC, Generic[Watcher]):
             while True:
                 try:
                     pause = await self.turn(in_thread)
+                    self._has_read.set()
                 except DatabaseError:
                     logger.exception("sockets cannot be served", extra={"reader": type(self).__name__})
                     await in_thread(_hang_up)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 
 from asgiref.testing import ApplicationCommunicator
@@ -71,4 +70,3 @@ class Socket:
     async def started(self, **content):
         await self.ask(**content)
         await self.frame("state")
-        await asyncio.sleep(0.15)  # the tail finds the end of the table

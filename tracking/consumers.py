@@ -68,6 +68,7 @@ class LiveConsumer(GuardedConsumer):
             if self.tasks:
                 return
             stream.TAIL.join(self)
+            await stream.TAIL.ready()  # or what is committed between the catching up and the tail's first look is lost
             last = content.get("last")
             await self._catch_up(last if isinstance(last, int) and 0 <= last < 2**62 else None)
             self.tasks = [asyncio.create_task(self._drain()), asyncio.create_task(self.recheck())]

@@ -212,7 +212,6 @@ def watch(site: Site, browser: Browser, seen: Seen, watchers: int, ended: thread
             await socket.send(json.dumps({"q": text, "last": 0, "language": "fr"}))
             own: set[int] = set()
             await socket.recv()
-            await asyncio.sleep(0.5)  # the tail finds the end of the table
             seen.live += 1
             while not ended.is_set():
                 try:

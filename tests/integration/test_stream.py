@@ -139,6 +139,27 @@ async def test_the_first_event_of_all_is_not_missed_between_page_and_socket():
     assert "very first" in rows["html"]
 
 
+@pytest.mark.rule("MTL-1", "MTL-2")
+async def test_nothing_is_missed_while_the_tail_of_the_first_watcher_finds_the_end(monkeypatch):
+    user = await sync_to_async(make_watcher)()
+    written = threading.Event()
+    find = stream.Cursor.at_end
+
+    def slow():
+        assert written.wait(10)
+        return find()
+
+    monkeypatch.setattr(stream.Cursor, "at_end", slow)
+    async with Socket(user) as opened:
+        await opened.ask(q="", last=0)
+        await asyncio.sleep(0.2)  # the newest event was looked up by now, if nothing waits for the tail
+        await sync_to_async(at)("in between")
+        written.set()
+        rows = await opened.frame("rows")
+
+    assert "in between" in rows["html"]
+
+
 @pytest.mark.rule("MTL-1")
 async def test_a_client_that_reconnects_gets_what_it_missed():
     user = await sync_to_async(make_watcher)()
