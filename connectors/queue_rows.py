@@ -222,7 +222,7 @@ def queue_identity(queue: Queue) -> str:
     r"""Return `Server\Name` of a queue (QU-15)."""
     if queue.delivery_type == DeliveryType.UNREACHABLE:
         name = "Unreachable"
-    elif queue.next_hop_domain == POISON_DOMAIN and queue.delivery_type == DeliveryType.UNDEFINED:
+    elif queue.is_poison:
         name = "Poison"
     else:
         name = queue.next_hop_domain

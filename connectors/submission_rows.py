@@ -14,12 +14,12 @@ from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Subque
 from django.db.models.functions import Cast, Coalesce, Concat
 
 from connectors import queue_filter
-from connectors.choices import SUBMISSION_DOMAIN, DeliveryType, MessageState, Priority, RecipientState
-from connectors.models import Message, MessageRecipient, Node, Queue
+from connectors.choices import SUBMISSION_DOMAIN, MessageState, Priority, RecipientState
+from connectors.models import IS_SUBMISSION, Message, MessageRecipient, Node, Queue
 from connectors.queue_filter import Column, Constant, Filter
 from tracking.models import TrackedMessage, TrackingEvent
 
-_QUEUES = Queue.objects.filter(delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN)
+_QUEUES = Queue.objects.filter(IS_SUBMISSION)
 
 # Paths and expressions from Message; those of `_EXPRESSIONS` are added only when a filter or order uses them.
 _EXPRESSIONS: Mapping[str, object] = {

@@ -27,6 +27,9 @@ class Rows(Protocol):
     def ordered(self, rows: QuerySet[Any], order: Sequence[tuple[str, bool]]) -> QuerySet[Any]:
         """Sort by properties."""
 
+    def with_facts(self, rows: QuerySet[Any]) -> QuerySet[Any]:
+        """Add what the properties read."""
+
     def keys_after(self, rows: QuerySet[Any], key: int, *, limit: int) -> list[int]:
         """Return the first keys above a key, ascending."""
 

@@ -1,6 +1,7 @@
 """SharedReader: one reading of the database for all sockets of a process, in a thread of its own (design 6).
 
-It reads while at least one socket is there. Trouble with the database is logged and waited out; the sockets stay.
+It reads while at least one socket is there. Trouble is logged and waited out, the database's like any other; the sockets
+stay, and who waits for the first reading gets it.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Generic, Protocol, TypeVar
 
-from django.db import DatabaseError, connection
+from django.db import connection
 
 logger = logging.getLogger(__name__)
 _TROUBLE_SECONDS = 1.0
@@ -71,7 +72,7 @@ class SharedReader(ABC, Generic[Watcher]):
                 try:
                     pause = await self.turn(in_thread)
                     self._has_read.set()
-                except DatabaseError:
+                except Exception:
                     logger.exception("sockets cannot be served", extra={"reader": type(self).__name__})
                     await in_thread(_hang_up)
                     pause = _TROUBLE_SECONDS

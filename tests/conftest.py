@@ -62,6 +62,20 @@ def transport(site):
 
 
 @pytest.fixture
+def desk(client):
+    """Sign in with these permissions; return the client."""
+    from django.contrib.auth.models import Permission, User
+
+    def sign_in(*names, name="ann"):
+        user = User.objects.create_user(name, password="x")
+        user.user_permissions.set(Permission.objects.filter(codename__in=names))
+        client.force_login(user)
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
 def pickup(site):
     """Write a file into Pickup, dated back so that it is settled."""
     return lambda name, content: _drop(Path(site.node.pickup_directory_path), name, content)

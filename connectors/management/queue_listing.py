@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
@@ -14,9 +14,11 @@ from connectors import queue_filter, queue_identity, queue_pages, queue_properti
 from connectors.choices import DeliveryType
 from connectors.display_rows import write_rows
 from connectors.models import Message, Queue, QueueItem
+from connectors.queue_identity import MessageIdentity
 from connectors.queue_pages import Page
 from connectors.queue_properties import Property
 from connectors.reads import message_list, queue_digest, queue_lengths, queue_list
+from connectors.waiting_rows import Rows
 
 _QUEUE_COLUMNS = ("Identity", "DeliveryType", "Status", "MessageCount", "NextRetryTime", "LastError")
 _MESSAGE_COLUMNS = ("Identity", "FromAddress", "Status", "Size", "DateReceived", "Subject")
@@ -133,38 +135,35 @@ def messages(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, An
             submitted = submission_rows.listed(wanted).filter(node__in=[row.node_id for row in named])
             if options["server"]:
                 submitted = submitted.filter(node__name__iexact=options["server"])
-            _submission(stdout, submitted, options)
+            bookmark = message_list.bookmark_in_submission
+            _list(stdout, submitted, options, source=submission_rows, bookmark=bookmark, shown=_submitted)
             return
         one_way(options, "identity", "filter", "queue")
         rows = rows.filter(queue__in=[row.pk for row in named])
     if options["server"]:
         rows = rows.filter(queue__node__name__iexact=options["server"])
+    _list(stdout, rows, options, source=queue_rows, bookmark=message_list.bookmark, shown=_copies)
+
+
+def _list(
+    stdout: OutputWrapper,
+    rows: QuerySet[Any],
+    options: dict[str, Any],
+    *,
+    source: Rows,
+    bookmark: Callable[[QuerySet[Any], message_list.Order, MessageIdentity], tuple[int, bool]],
+    shown: Callable[[Sequence[Any], Mapping[str, Any]], list[dict[str, object]]],
+) -> None:
+    """List one page, oldest first unless a sort is asked for. `Any`: rows are those of `source`."""
     order = queue_pages.parse_order(options["sort"], queue_properties.MESSAGE)
     place, is_there = None, True
     if options["bookmark_object"]:
         _no_index(options)
-        identity = queue_identity.parse_message(options["bookmark_object"])
-        place, is_there = message_list.bookmark(rows, order, identity)
-    found = queue_rows.with_facts(queue_rows.ordered(rows, order))
-    page = _page(found, rows.count(), options, place=place, is_there=is_there)
-    _write(
-        stdout, Page(rows=_copies(page.rows, options), first=page.first, total=page.total), _MESSAGE_COLUMNS, options
-    )
-
-
-def _submission(stdout: OutputWrapper, rows: QuerySet[Message], options: dict[str, Any]) -> None:
-    """List what waits to be routed, oldest first unless a sort is asked for (QU-7)."""
-    order = queue_pages.parse_order(options["sort"], queue_properties.MESSAGE)
-    place, is_there = None, True
-    if options["bookmark_object"]:
-        _no_index(options)
-        identity = queue_identity.parse_message(options["bookmark_object"])
-        place, is_there = message_list.bookmark_in_submission(rows, order, identity)
-    found = submission_rows.with_facts(submission_rows.ordered(rows, order))
-    page = _page(found, submission_rows.count(rows), options, place=place, is_there=is_there)
-    _write(
-        stdout, Page(rows=_submitted(page.rows, options), first=page.first, total=page.total), _MESSAGE_COLUMNS, options
-    )
+        place, is_there = bookmark(rows, order, queue_identity.parse_message(options["bookmark_object"]))
+    found = source.with_facts(source.ordered(rows, order))
+    page = _page(found, source.count(rows), options, place=place, is_there=is_there)
+    told = Page(rows=shown(page.rows, options), first=page.first, total=page.total)
+    _write(stdout, told, _MESSAGE_COLUMNS, options)
 
 
 def _wherever(

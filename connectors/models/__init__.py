@@ -9,7 +9,7 @@ from connectors.models.ledger import LedgerCheck
 from connectors.models.message import Message, MessageRecipient
 from connectors.models.node import Node
 from connectors.models.notice import NoticeSettings, NoticeText
-from connectors.models.queue import IN_POISON, IN_TRANSFER, Queue, QueueItem, QueueSample
+from connectors.models.queue import IN_POISON, IN_TRANSFER, IS_SUBMISSION, Queue, QueueItem, QueueSample
 from connectors.models.remote_domain import RemoteDomain
 from connectors.models.source_file import SourceFile
 from connectors.models.submitter import SubmitterAddress
@@ -35,6 +35,7 @@ AUDITED = (
 __all__ = [
     "IN_POISON",
     "IN_TRANSFER",
+    "IS_SUBMISSION",
     "AUDITED",
     "AcceptedDomain",
     "AddressSpace",

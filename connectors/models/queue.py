@@ -45,7 +45,13 @@ class Queue(models.Model):
         """Tell whether messages wait here to be routed (QU-1)."""
         return self.delivery_type == DeliveryType.UNDEFINED and self.next_hop_domain == SUBMISSION_DOMAIN
 
+    @property
+    def is_poison(self) -> bool:
+        """Tell whether what waits here was set apart (QU-4)."""
+        return self.delivery_type == DeliveryType.UNDEFINED and self.next_hop_domain == POISON_DOMAIN
 
+
+IS_SUBMISSION = models.Q(delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN)  # of queues
 # Copies leased to a process. The first term is that of the partial index, so that no query reads delivered copies.
 IN_TRANSFER = models.Q(leased_by__gt="", state__in=[ItemState.STAGING, ItemState.STAGED])
 # Copies in Poison, where nothing expires and nothing leaves but by a person (QR-30, QR-52); other copies of their

@@ -7,10 +7,7 @@ from datetime import datetime
 
 from connectors import routing_table, spool, trouble
 from connectors.choices import (
-    POISON_DOMAIN,
-    SUBMISSION_DOMAIN,
     WAITING,
-    DeliveryType,
     ItemState,
     MessageState,
     QueueStatus,
@@ -20,7 +17,7 @@ from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.mail.address import AddressSyntaxError, parse_typed
 from connectors.mail.imcea import ImceaError
-from connectors.models import Message, Queue, QueueItem
+from connectors.models import IS_SUBMISSION, Message, Queue, QueueItem
 from connectors.reads import route
 from connectors.reads.queues import queue_name
 
@@ -78,9 +75,6 @@ def waiting(message: Message) -> list[Waiting]:
 def _unrouted(message: Message) -> list[Waiting]:
     if message.state != MessageState.SUBMITTED:
         return []
-    queues = Queue.objects.filter(
-        node=message.node, delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN
-    )
     return [
         Waiting(
             queue_pk=queue.pk,
@@ -92,7 +86,7 @@ def _unrouted(message: Message) -> list[Waiting]:
             attempts=0,
             next_retry_at=None,
         )
-        for queue in queues
+        for queue in Queue.objects.filter(IS_SUBMISSION, node=message.node)
     ]
 
 
@@ -100,11 +94,9 @@ def _waiting(item: QueueItem) -> Waiting:
     queue = item.queue
     is_stopped = item.state == ItemState.SUSPENDED
     is_deferred = item.state == ItemState.DEFERRED and queue.status != QueueStatus.SUSPENDED
-    next_retry_at = queue.next_retry_at if queue.status == QueueStatus.RETRY else None
+    next_retry_at = queue.next_retry_at if queue.status == QueueStatus.RETRY and not is_stopped else None
     if is_deferred and item.retry_at is not None:
         next_retry_at = max(filter(None, (item.retry_at, next_retry_at)))  # its own time, and its queue's
-    if is_stopped:
-        next_retry_at = None
     last_error = item.last_error if is_deferred else queue.last_error
     return Waiting(
         queue_pk=queue.pk,
@@ -116,7 +108,7 @@ def _waiting(item: QueueItem) -> Waiting:
         attempts=item.attempts,
         next_retry_at=next_retry_at,
         is_stopped=is_stopped,
-        is_poison=queue.delivery_type == DeliveryType.UNDEFINED and queue.next_hop_domain == POISON_DOMAIN,
+        is_poison=queue.is_poison,
     )
 
 

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from connectors import submission_rows
 from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, WAITING, DeliveryType, Priority, QueueStatus
 from connectors.errors import FcwebError
-from connectors.models import Queue, QueueItem
+from connectors.models import IS_SUBMISSION, Queue, QueueItem
 from connectors.queue_filter import Filter, Value, matches
 from connectors.queue_identity import QueueIdentity
 from connectors.queue_properties import EXTERNAL_TYPES, PRIORITY_DESCRIPTIONS, RESERVED_OF_QUEUE
@@ -47,11 +47,7 @@ def _priorities() -> dict[int, tuple[int, int, int, int]]:
     rows = QueueItem.objects.filter(state__in=WAITING).order_by().values_list("queue", "message__priority")
     for queue, priority, count in rows.annotate(n=Count("pk")):
         found.setdefault(queue, {})[priority] = count
-    submission = dict(
-        Queue.objects.filter(delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN).values_list(
-            "node", "pk"
-        )
-    )
+    submission = dict(Queue.objects.filter(IS_SUBMISSION).values_list("node", "pk"))
     waiting = submission_rows.listed(Filter()).order_by().values_list("node", "priority")
     for node, priority, count in waiting.annotate(n=Count("pk")):
         if node in submission:

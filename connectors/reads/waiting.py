@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from connectors import queue_rows, submission_rows, waiting_rows
-from connectors.choices import POISON_DOMAIN
 from connectors.models import Message, MessageRecipient, Queue, QueueItem
 from connectors.queue_filter import Filter
 
@@ -81,7 +80,7 @@ def _copy(item: QueueItem) -> WaitingRow:
         recipients=list(item.recipients.all()),
         status=queue_rows.status_of(item),
         entered_at=item.entered_at,
-        expires_at=None if item.queue.next_hop_domain == POISON_DOMAIN else item.message.expires_at,
+        expires_at=None if item.queue.is_poison else item.message.expires_at,
         queue=item.queue,
         retry_at=item.retry_at,
         last_error=item.last_error,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from connectors.choices import FREE, POISON_DOMAIN, SUBMISSION_DOMAIN, DeliveryType, Outcome, QueueStatus, Verb
-from connectors.models import ConfigGeneration, ForeignConnector, Node, Queue, QueueItem
+from connectors.choices import FREE, DeliveryType, Outcome, QueueStatus, Verb
+from connectors.models import IS_SUBMISSION, ConfigGeneration, ForeignConnector, Node, Queue, QueueItem
 from connectors.transport import deferral
 from connectors.transport import queue as queues
 
@@ -46,12 +46,7 @@ def special_queue(node: Node, domain: str) -> Queue:
 
 def submission_is_suspended(node: Node) -> bool:
     """Tell whether the categorizer must rest (QO 3.1)."""
-    return Queue.objects.filter(
-        node=node,
-        delivery_type=DeliveryType.UNDEFINED,
-        next_hop_domain=SUBMISSION_DOMAIN,
-        status=QueueStatus.SUSPENDED,
-    ).exists()
+    return Queue.objects.filter(IS_SUBMISSION, node=node, status=QueueStatus.SUSPENDED).exists()
 
 
 def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, str, str, str]:
@@ -62,7 +57,7 @@ def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, s
     """
     rows = Queue.objects.filter(pk=queue.pk)
     before = rows.select_for_update().values_list("status", flat=True).get()
-    if queue.delivery_type == DeliveryType.UNDEFINED and queue.next_hop_domain == POISON_DOMAIN:
+    if queue.is_poison:
         return Outcome.UNCHANGED, before, before, "poison_queue"
     if verb == Verb.SUSPEND:
         after, count = (

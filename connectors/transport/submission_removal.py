@@ -15,9 +15,7 @@ from django.db.models import Q
 
 from connectors import submission_rows
 from connectors.choices import (
-    SUBMISSION_DOMAIN,
     WAITING,
-    DeliveryType,
     ItemState,
     MessageState,
     Outcome,
@@ -25,7 +23,7 @@ from connectors.choices import (
     RecipientState,
     Verb,
 )
-from connectors.models import BulkJob, Message, MessageRecipient, Node, Queue, QueueItem
+from connectors.models import IS_SUBMISSION, BulkJob, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.queue_filter import Filter
 from connectors.transport import leasing, removal
 from connectors.transport.operations import Done
@@ -82,7 +80,7 @@ def remove(job: BulkJob, keys: Sequence[int], *, now: datetime) -> list[Done]:
 
 def _rests(node: Node) -> bool:
     """Tell whether routing is suspended; it cannot be resumed before the transaction ends."""
-    queue = Queue.objects.filter(node=node, delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN)
+    queue = Queue.objects.filter(IS_SUBMISSION, node=node)
     locked = queue.select_for_update(no_key=True).values_list("status", flat=True)
     return locked.first() == QueueStatus.SUSPENDED
 

@@ -15,7 +15,6 @@ from django.db.models import Count, Exists, OuterRef, Q, Sum
 from connectors.choices import (
     REMOVALS,
     STILL,
-    SUBMISSION_DOMAIN,
     DeliveryType,
     ItemState,
     MessageState,
@@ -24,7 +23,17 @@ from connectors.choices import (
     ReportDue,
 )
 from connectors.conf import TransportConfig
-from connectors.models import IN_TRANSFER, BulkJob, Message, MessageRecipient, Node, Queue, QueueItem, QueueSample
+from connectors.models import (
+    IN_TRANSFER,
+    IS_SUBMISSION,
+    BulkJob,
+    Message,
+    MessageRecipient,
+    Node,
+    Queue,
+    QueueItem,
+    QueueSample,
+)
 from connectors.transport import operations, poison
 from connectors.transport import queue as queues
 
@@ -117,9 +126,7 @@ class Upkeep:
         if self._last_message is not None:
             came = Message.objects.filter(node=self._node, pk__gt=self._last_message, pk__lte=newest).count()
         unrouted = Message.objects.filter(node=self._node, state=MessageState.SUBMITTED).count()
-        queue = Queue.objects.filter(
-            node=self._node, delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN
-        )
+        queue = Queue.objects.filter(IS_SUBMISSION, node=self._node)
         removals = BulkJob.objects.filter(queue__in=queue, verb__in=REMOVALS, recipient="")
         removed: int = removals.aggregate(n=Sum("changed"))["n"] or 0
         taken_out = max(0, removed - self._removed)

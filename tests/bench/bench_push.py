@@ -19,12 +19,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench_stream import Browser, figures
 from process_meter import Meter
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from tests.served import Site, serving, set_up  # noqa: E402  (the root must be on the path first)
+from tests.bench.visitor import Browser, figures  # noqa: E402  (the root must be on the path first)
+from tests.served import Site, serving, set_up  # noqa: E402
 
 SECONDS = 10.0
 LIMIT = 1.0  # QU-21

@@ -17,7 +17,6 @@ import asyncio
 import json
 import os
 import re
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -26,14 +25,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.cookiejar import CookieJar
 from pathlib import Path
 from urllib.parse import urlencode
-from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
-from tests.served import Site, serving, set_up  # noqa: E402  (the root must be on the path first)
+from tests.bench.visitor import Browser, figures  # noqa: E402  (the root must be on the path first)
+from tests.served import Site, serving, set_up  # noqa: E402
 
 QUIET = 8.0  # seconds measured before the first operation
 LIMIT = 1.0  # seconds from commit to frame (MTL-4)
@@ -119,33 +117,6 @@ class Seen:
     pages: list[tuple[float, float]] = field(default_factory=list)  # begun, seconds
     gaps: list[tuple[float, int, int]] = field(default_factory=list)  # time, first and last id
     live: int = 0  # sockets that are told of everything from now on
-
-
-class Browser:
-    """A signed-in person: cookies, forms, pages."""
-
-    def __init__(self, site: Site) -> None:
-        self.jar = CookieJar()
-        self.open = build_opener(HTTPCookieProcessor(self.jar)).open
-        self.address = site.address
-        self.get("/login/")
-        self.post("/login/", username="admin", password=site.password)
-
-    def get(self, path: str, *, part: bool = False) -> str:
-        request = Request(self.address + path, headers={"HX-Request": "true"} if part else {})
-        with self.open(request, timeout=60) as answer:
-            return str(answer.read().decode())
-
-    def post(self, path: str, **values: str) -> str:
-        """Return the URL the answer led to."""
-        values["csrfmiddlewaretoken"] = self.cookie("csrftoken")
-        request = Request(self.address + path, data=urlencode(values).encode(), headers={"Referer": self.address})
-        with self.open(request, timeout=60) as answer:
-            answer.read()
-            return str(answer.url)
-
-    def cookie(self, name: str) -> str:
-        return next((cookie.value or "" for cookie in self.jar if cookie.name == name), "")
 
 
 @contextmanager
@@ -285,14 +256,6 @@ class Job:
         while self.look():
             time.sleep(0.1)
         return self
-
-
-def figures(values: list[float]) -> str:
-    """Return p50, p95 and maximum in ms."""
-    if len(values) < 2:
-        return "too few"
-    high = statistics.quantiles(values, n=20)[-1]
-    return f"p50 {statistics.median(values) * 1000:6.0f}  p95 {high * 1000:6.0f}  max {max(values) * 1000:6.0f} ms ({len(values)})"
 
 
 def report(name: str, seen: Seen, begun: float, ended: float) -> float:

@@ -100,6 +100,9 @@ def test_a_new_administrator_repairs_edits_and_redirects_in_french(office, open_
     a_bad_file_is_mended_and_sent(story)
     a_wrong_connectors_queue_is_redirected(story)
 
+    assert (len(story.files("SMS")), len(story.files("Fax"))) == (7, 5)
+    assert "every recipient has one end or still waits" in office.manage("ledger", "check")
+
 
 def make_the_account(story) -> None:
     """The first administrator switches to French on the sign-in page and makes nadia, no superuser."""

@@ -2,11 +2,10 @@
 
 import json
 from datetime import timedelta
-from io import StringIO
 from uuid import UUID
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.utils import timezone
 
 from connectors import queue_properties
@@ -14,16 +13,11 @@ from connectors.choices import DeliveryType, ItemState, QueueStatus
 from connectors.models import Message, Queue, QueueItem
 from connectors.transport import poison
 from connectors.transport import queue as queues
+from tests.queue_command import run
 from tests.queue_fixtures import fax_queue, queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = timezone.now()
-
-
-def run(*words):
-    out = StringIO()
-    call_command("queue", *words, stdout=out, stderr=StringIO())
-    return out.getvalue()
 
 
 def rows(*words):

@@ -5,7 +5,6 @@ from datetime import timedelta
 
 import pytest
 from auditlog.models import LogEntry
-from django.contrib.auth.models import Permission, User
 from django.urls import reverse
 from django.utils import timezone, translation
 
@@ -17,19 +16,6 @@ from tests.queue_fixtures import fax_queue, fill, queued, submission_queue, subm
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = timezone.now()
-
-
-@pytest.fixture
-def desk(client):
-    """Sign in with these permissions."""
-
-    def sign_in(*names):
-        user = User.objects.create_user("ann", password="x")
-        user.user_permissions.set(Permission.objects.filter(codename__in=names))
-        client.force_login(user)
-        return client
-
-    return sign_in
 
 
 ALL = ("view_queue", "change_queue", "view_connector", "view_content", "view_trackingevent", "view_sourcefile")

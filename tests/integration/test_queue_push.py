@@ -37,19 +37,6 @@ NOW = timezone.now()
 ALL = ("view_queue", "change_queue", "export_queue", "view_connector", "view_trackingevent")
 
 
-@pytest.fixture
-def desk(client):
-    """Sign in with these permissions."""
-
-    def sign_in(*names, name="ann"):
-        user = User.objects.create_user(name, password="x")
-        user.user_permissions.set(Permission.objects.filter(codename__in=names))
-        client.force_login(user)
-        return client
-
-    return sign_in
-
-
 def watching(user):
     return Socket(user, app=QueueConsumer.as_asgi())
 
@@ -168,7 +155,7 @@ def test_watching_costs_a_few_look_ups_however_much_waits(site, django_assert_ma
 
 
 @pytest.mark.rule("QX-2", "QU-21")
-async def test_all_pages_of_a_process_share_one_reading_that_outlives_trouble_with_the_database(monkeypatch, site):
+async def test_all_pages_of_a_process_share_one_reading_that_outlives_trouble(monkeypatch, site):
     begun = time.monotonic()
     read, values = [], ["one value"]
 

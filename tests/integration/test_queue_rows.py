@@ -10,9 +10,10 @@ from connectors import queue_filter, queue_rows
 from connectors.choices import ItemState, QueueStatus, Verb
 from connectors.conf import transport_config
 from connectors.models import JobTarget, QueueItem
-from connectors.queue_properties import MESSAGE, Kind
+from connectors.queue_properties import MESSAGE
 from connectors.transport import jobs
 from connectors.transport.jobs import Order
+from tests.message_filters import filters
 from tests.queue_fixtures import fax_queue, queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -78,27 +79,8 @@ def filled(site):
     return site
 
 
-def clauses():
-    def one(prop):
-        operator = st.sampled_from(sorted(prop.operators))
-        values = {
-            Kind.TEXT: st.sampled_from(PATTERNS).map(lambda t: f"'{t}'"),
-            Kind.LIST: st.sampled_from([*PATTERNS, "*fax-1*", "node.test\\calm.test", "b@sms.test"]).map(
-                lambda t: f"'{t}'"
-            ),
-            Kind.ENUM: st.sampled_from(sorted(prop.values) or ["x"]).map(lambda t: f"'{t}'"),
-            Kind.INTEGER: st.sampled_from(["0", "2", "500000", "1MB"]),
-            Kind.TIME: st.sampled_from(["'2026-03-01T12:10Z'", "'2026-03-03T12:20Z'"]),
-            Kind.SPAN: st.sampled_from(["'00:00:00'", "'00:05:00'"]),
-        }[prop.kind]
-        return st.tuples(operator, values).map(
-            lambda pair: f"{prop.name} {pair[0]}" + ("" if pair[0] in {"-present", "-absent"} else f" {pair[1]}")
-        )
-
-    return st.sampled_from([p for p in MESSAGE.values() if p.name != "SCL"]).flatmap(one)
-
-
-FILTERS = st.lists(clauses(), min_size=1, max_size=3).map(" -and ".join)
+LISTS = [*PATTERNS, "*fax-1*", "node.test\\calm.test", "b@sms.test"]
+FILTERS = filters(texts=PATTERNS, lists=LISTS, without=("SCL",))
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

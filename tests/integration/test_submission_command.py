@@ -10,17 +10,12 @@ from django.utils import timezone
 
 from connectors.choices import MessageState, QueueStatus, RecipientState
 from connectors.models import BulkJob, Message, MessageRecipient, Node, Queue
+from tests.queue_command import run
 from tests.queue_fixtures import fax_queue, queued, submission_queue, submitted
 from tracking.models import TrackingEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NOW = timezone.now()
-
-
-def run(*words):
-    out = StringIO()
-    call_command("queue", *words, stdout=out, stderr=StringIO())
-    return out.getvalue()
 
 
 def page(*words):

@@ -23,19 +23,6 @@ ALL = ("view_queue", "change_queue", "view_content", "view_trackingevent", "expo
 SUSPEND_FIRST = "Messages can be removed here only while routing rests: suspend the queue first."
 
 
-@pytest.fixture
-def desk(client):
-    """Sign in with these permissions."""
-
-    def sign_in(*names):
-        user = User.objects.create_user("ann", password="x")
-        user.user_permissions.set(Permission.objects.filter(codename__in=names))
-        client.force_login(user)
-        return client
-
-    return sign_in
-
-
 def page_of(client, queue, **asked):
     answer = client.get(reverse("queue", args=[queue.pk]), asked)
     assert answer.status_code == 200

@@ -11,9 +11,10 @@ from connectors.choices import MessageState, RecipientState, Verb
 from connectors.conf import transport_config
 from connectors.models import JobTarget, Message, MessageRecipient, Node
 from connectors.queue_filter import Filter
-from connectors.queue_properties import MESSAGE, Kind
+from connectors.queue_properties import MESSAGE
 from connectors.transport import jobs
 from connectors.transport.jobs import Order
+from tests.message_filters import filters
 from tests.queue_fixtures import fax_queue, queued, send_back, submission_queue, submitted
 from tracking.models import TrackedMessage
 
@@ -65,25 +66,7 @@ def filled(site):
     return site, queue
 
 
-def clauses():
-    def one(prop):
-        operator = st.sampled_from(sorted(prop.operators))
-        values = {
-            Kind.TEXT: st.sampled_from([*PATTERNS, "10.0.0.1", "Pickup"]).map(lambda t: f"'{t}'"),
-            Kind.LIST: st.sampled_from(LISTS).map(lambda t: f"'{t}'"),
-            Kind.ENUM: st.sampled_from(sorted(prop.values) or ["x"]).map(lambda t: f"'{t}'"),
-            Kind.INTEGER: st.sampled_from(["0", "2", "500000", "1MB"]),
-            Kind.TIME: st.sampled_from(["'2026-03-01T12:10Z'", "'2026-03-03T12:20Z'"]),
-            Kind.SPAN: st.sampled_from(["'00:00:00'", "'00:05:00'"]),
-        }[prop.kind]
-        return st.tuples(operator, values).map(
-            lambda pair: f"{prop.name} {pair[0]}" + ("" if pair[0] in {"-present", "-absent"} else f" {pair[1]}")
-        )
-
-    return st.sampled_from(list(MESSAGE.values())).flatmap(one)
-
-
-FILTERS = st.lists(clauses(), min_size=1, max_size=3).map(" -and ".join)
+FILTERS = filters(texts=[*PATTERNS, "10.0.0.1", "Pickup"], lists=LISTS)
 MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
