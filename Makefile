@@ -6,7 +6,7 @@ PY := $(VENV)/bin/python
 TEMPLATES := $(shell find templates -name '*.html')
 
 .DEFAULT_GOAL := help
-.PHONY: help run test bench check fmt rules messages screenshots lock clean
+.PHONY: help run test crash fuzz bench check fmt rules messages screenshots lock clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -24,6 +24,9 @@ test: $(VENV)/.dev messages  ## every check and every test, on SQLite and on a p
 
 crash: $(VENV)/.dev  ## kill the transport at every single step of a run; `test` tries every fifth
 	FCWEB_CRASH_EVERY=1 $(PY) -m pytest -n 2 tests/crash
+
+fuzz: $(VENV)/.dev messages  ## the property tests on new examples, thousands each; `test` repeats the same ones
+	$(PY) -m pytest -n 2 --hypothesis-profile fuzz $(shell grep -rlE '^@given' tests)
 
 bench: $(VENV)/.dev messages  ## Pickup to Drop beside Postfix, search beside grep, pages and sockets with 100,000 waiting
 	sh tests/servers/install.sh postfix

@@ -8,8 +8,16 @@ from pathlib import Path
 
 import pytest
 from django.utils import timezone, translation
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 CORPUS = Path(os.environ.get("FCWEB_CORPUS") or Path(__file__).resolve().parents[2] / "shared" / "corpus")
+
+# The same examples in every run, and no clock: a loaded machine is no fault. `make fuzz` looks for new ones.
+ALLOWED = [HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
+hypothesis_settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=ALLOWED)
+hypothesis_settings.register_profile("fuzz", deadline=None, suppress_health_check=ALLOWED, max_examples=10_000)
+hypothesis_settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)

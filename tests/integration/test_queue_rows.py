@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors import queue_filter, queue_rows
@@ -81,11 +81,10 @@ def filled(site):
 
 LISTS = [*PATTERNS, "*fax-1*", "node.test\\calm.test", "b@sms.test"]
 FILTERS = filters(texts=PATTERNS, lists=LISTS, without=("SCL",))
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.rule("QU-18", "QU-19")
-@MANY
+@settings(max_examples=150)
 @given(text=FILTERS)
 def test_the_database_and_python_find_the_same_rows(filled, text):
     wanted = queue_filter.parse(text, MESSAGE)
@@ -97,7 +96,7 @@ def test_the_database_and_python_find_the_same_rows(filled, text):
 
 
 @pytest.mark.rule("QO-1", "QO-3")
-@settings(MANY, max_examples=25)
+@settings(max_examples=25)
 @given(text=FILTERS, verb=st.sampled_from([Verb.SUSPEND, Verb.RESUME]))
 def test_the_set_acted_on_is_the_set_listed(filled, text, verb):
     listed = set(queue_rows.listed(queue_filter.parse(text, MESSAGE)).values_list("pk", flat=True))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import connection, transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracking import record, search, text_index
@@ -105,7 +105,7 @@ TOKENS = st.one_of(
 
 @pytest.mark.django_db
 @pytest.mark.rule("MTL-1", "MTS-20", "MTS-30", "MTS-31")
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(
     messages=st.lists(MESSAGES, min_size=4, max_size=10),
     asked=st.lists(st.lists(TOKENS, min_size=1, max_size=2).map(" ".join), min_size=15, max_size=15),

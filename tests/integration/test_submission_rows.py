@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from connectors import queue_filter, submission_rows
@@ -67,11 +67,10 @@ def filled(site):
 
 
 FILTERS = filters(texts=[*PATTERNS, "10.0.0.1", "Pickup"], lists=LISTS)
-MANY = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.mark.rule("QU-18", "QU-19", "QU-7")
-@MANY
+@settings(max_examples=150)
 @given(text=FILTERS)
 def test_the_database_and_python_find_the_same_messages(filled, text):
     wanted = queue_filter.parse(text, MESSAGE)
@@ -105,7 +104,7 @@ def test_a_message_waits_in_the_queue_of_its_node_and_for_the_recipients_not_rou
 
 
 @pytest.mark.rule("QO-1", "QO-3", "QA-10")
-@settings(MANY, max_examples=25)
+@settings(max_examples=25)
 @given(text=FILTERS, verb=st.sampled_from([Verb.REMOVE, Verb.REMOVE_NDR]))
 def test_the_set_removed_is_the_set_listed(filled, text, verb):
     site, queue = filled
