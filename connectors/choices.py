@@ -46,6 +46,7 @@ class FileState(models.TextChoices):
     BAD = "bad", _("bad file")  # renamed to .bad with its reason
     RELEASED = "released", _("put back")  # given back as .eml (back pressure, crash before commit)
     SPLITTING = "splitting", _("being split")  # glued exports being handed in one by one (RP-25)
+    CHANGING = "changing", _("being handed in changed")  # what a person edited, on its way to its name (PU-56)
     RESUBMITTED = "resubmitted", _("resubmitted")  # a bad file sent again by a person
     GONE = "gone", _("taken away")  # a bad file that somebody moved or deleted by hand (PU-56)
 

@@ -37,7 +37,7 @@ class SourceFile(models.Model):
     text = models.CharField(_("text"), max_length=400, blank=True)
     sender = models.CharField(_("sender"), max_length=600, blank=True)
     subject = models.CharField(_("subject"), max_length=1000, blank=True)
-    parts = models.PositiveSmallIntegerField(default=0, db_default=0)  # hidden parts, once durable (bad_file_split)
+    parts = models.PositiveSmallIntegerField(default=0, db_default=0)  # hidden parts, once durable (bad_file_parts)
 
     class Meta:
         verbose_name = _("taken file")
@@ -52,8 +52,9 @@ class SourceFile(models.Model):
             ),
             # Bad files page, newest first
             models.Index(fields=["-id"], condition=models.Q(state="bad"), name="file_bad"),
-            # splits that a process left unfinished
+            # splits and edits that a process left unfinished
             models.Index(fields=["id"], condition=models.Q(state="splitting"), name="file_splitting"),
+            models.Index(fields=["id"], condition=models.Q(state="changing"), name="file_changing"),
             # sweep and recovery of .tmp files by name
             models.Index(fields=["claimed_name"], name="file_claimed_name"),
         ]

@@ -148,8 +148,7 @@ def resubmit(row: SourceFile, *, by: str, now: datetime) -> str:
     """
     folder = Path(row.directory)
     must_be_there(row)
-    name = row.name if row.name[-4:].lower() == ".eml" else row.name[:-4] + ".eml"
-    target = free_name(folder, name, ".eml", now)
+    target = free_name(folder, row.name, ".eml", now)
     with transaction.atomic():
         take_off(row, by=by, into=[target], now=now)
         disk.rename_new(folder / row.bad_name, folder / target)  # last: an error takes the row back
@@ -207,16 +206,17 @@ def take_off(
 
 
 def put_on(row: SourceFile, *, by: str, now: datetime) -> None:
-    """Put a file that could not be split back on the list, and say so in the audit trail."""
+    """Put a file whose parts could not be handed in back on the list, and say so in the audit trail."""
     with transaction.atomic():
-        if SourceFile.objects.filter(pk=row.pk, state=FileState.SPLITTING).update(state=FileState.BAD, settled_at=now):
+        if SourceFile.objects.filter(pk=row.pk, state=row.state).update(state=FileState.BAD, settled_at=now):
             LogEntry.objects.log_create(
                 row,
                 force_log=True,
                 action=LogEntry.Action.UPDATE,
-                changes={"state": [FileState.SPLITTING.value, FileState.BAD.value]},
+                changes={"state": [row.state, FileState.BAD.value]},
                 additional_data={"by": by},
             )
+            row.state = FileState.BAD
 
 
 def keep_owner(path: Path, row: SourceFile) -> None:

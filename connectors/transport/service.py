@@ -53,7 +53,6 @@ STAGES = ("pickup", "replay", "categorize", "deliver", "report", "jobs", "upkeep
 # Two processes share the work of a node on two cores: one takes files, the other routes, delivers and reports.
 HALVES = {"intake": STAGES[:2], "delivery": STAGES[2:]}
 _RECOVER_EVERY = timedelta(seconds=30)
-_EDITS_EVERY = timedelta(minutes=10)  # it reads the audit trail of a day
 _RELOAD_EVERY = timedelta(seconds=5)
 
 
@@ -74,7 +73,6 @@ class Service:
         self._reload_at: datetime | None = None
         self._monitor = Monitor(self.node, config=config)
         self._recovered_at: datetime | None = None
-        self._edits_at: datetime | None = None
         self._queue_upkeep = Upkeep(self.node, config=config)
         self._sweep = Sweep(self.node, config=config)
         self._collection = Collection(self.node)
@@ -270,10 +268,8 @@ class Service:
             door = intake.door
             claims.recover(node=self.node, source=door.source, directory=door.directory, config=self._config, now=now)
         bad_file_split.finish(self.node, now=now)
+        bad_file_edit.finish(self.node, now=now)
         badmail.forget_moved(self.node, now=now)
-        if self._edits_at is None or now >= self._edits_at:
-            self._edits_at = now + _EDITS_EVERY
-            bad_file_edit.finish(self.node, now=now)
         recovered = self._delivery.recover(now)
         owner.forget_dead(self._config.run_dir)
         return recovered

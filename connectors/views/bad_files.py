@@ -19,7 +19,7 @@ from connectors.reads import bad_files as reads
 from connectors.transport import bad_file_split, badmail
 from connectors.views.guards import key_of, may
 
-_SHOWN_STATES = (FileState.BAD, FileState.SPLITTING, FileState.RESUBMITTED)
+_SHOWN_STATES = (FileState.BAD, FileState.SPLITTING, FileState.CHANGING, FileState.RESUBMITTED)
 
 
 @require_safe

@@ -1,6 +1,6 @@
-"""Child of the crash test: splits a file of glued exports and dies at every step of it, one after the other.
+"""Child of the crash test: hands in what is made of a bad file and dies at every step of it, one after the other.
 
-usage: kill_split.py EVERY [greedy]      (needs a set-up FCWEB_DATA_DIR)
+usage: kill_hand_in.py split|edit EVERY [greedy]      (needs a set-up FCWEB_DATA_DIR)
 A step is one rename, unlink, open, write, chown, fsync or commit; the process dies before it and after it. After each
 death the transport runs twice, as it would after a restart. Prints one JSON line a death: the step and the outcome.
 `greedy`: a reader takes each part out of the directory the instant it appears.
@@ -24,12 +24,13 @@ from django.db import connection
 
 from connectors import disk
 from connectors.models import SourceFile
-from connectors.transport import bad_file_split
+from connectors.transport import bad_file_edit, bad_file_split
 
 DATA = Path(os.environ["FCWEB_DATA_DIR"])
 REPLAY, DROP, COLLECTED = DATA / "replay", DATA / "drop" / "Fax", DATA / "collected"
-EVERY = int(sys.argv[1])
-GREEDY = len(sys.argv) > 2
+WAY = sys.argv[1]
+EVERY = int(sys.argv[2])
+GREEDY = len(sys.argv) > 3
 PARTS = 3
 
 
@@ -101,7 +102,14 @@ class Counter:
         return wrapper
 
 
-def splitting(kill_at):
+def hand_in(row):
+    if WAY == "split":
+        return bad_file_split.split(row, by="test", now=row.settled_at)
+    changed = glued().partition(b"X-Sender: <alice@fcweb.test>\r\nX-Receiver: <IMCEAFAX-2@")[0]
+    return bad_file_edit.resubmit_changed(row, bad_file_edit.read(row), changed, by="test", now=row.settled_at)
+
+
+def handing_in(kill_at):
     counter = Counter(kill_at)
     plain_rename, publish = os.rename, disk.rename_new
 
@@ -116,7 +124,7 @@ def splitting(kill_at):
             setattr(os, name, counter.counted(name, getattr(os, name)))
         connection.ensure_connection()
         connection._commit = counter.counted("commit", connection._commit)
-        bad_file_split.split(row, by="test", now=row.settled_at)
+        hand_in(row)
         return counter.steps
 
     return forked(action)
@@ -146,13 +154,13 @@ def restart():
 
 reset()
 forked(transport)
-status, steps = splitting(0)
+status, steps = handing_in(0)
 restart()
 print(json.dumps({"step": 0, "name": f"{len(steps)} steps", "outcome": outcome()}), flush=True)
 for kill_at in range(1, len(steps) + 1, EVERY):
     reset()
     forked(transport)
-    status, _lived = splitting(kill_at)
+    status, _lived = handing_in(kill_at)
     died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
     restart()
     name = steps[kill_at - 1] if died else f"ended with status {status}"
