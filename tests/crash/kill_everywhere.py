@@ -12,7 +12,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import sys
 from datetime import timedelta
@@ -28,6 +27,7 @@ from django.db import connection
 from connectors import disk, first_start, recipient_configuration
 from connectors.configuration import ListChange
 from connectors.models import DirectoryRecipient, Node, TransportSettings
+from tests.crash.dying import Counter, forked, was_killed
 
 DATA = Path(os.environ["FCWEB_DATA_DIR"])
 DROP = DATA / "drop" / "Fax"
@@ -162,37 +162,8 @@ def result():
     return outcome() | (deferrals() if DEFERRING else {})
 
 
-class Counter:
-    """Counts the steps of a run and ends the process at one of them."""
-
-    def __init__(self, kill_at):
-        self.kill_at = kill_at
-        self.steps = []
-
-    def step(self, name):
-        self.steps.append(name)
-        if len(self.steps) == self.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def counted(self, name, function):
-        def wrapper(*args, **kwargs):
-            self.step(f"before {name}")
-            result = function(*args, **kwargs)
-            self.step(f"after {name}")
-            return result
-
-        return wrapper
-
-
 def run(kill_at):
     """Run the transport in a fork; return its wait status and the steps it took (only when it lived)."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writer)
-        with os.fdopen(reader) as pipe:
-            text = pipe.read()
-        return os.waitpid(child, 0)[1], json.loads(text or "[]")
     counter = Counter(kill_at)
     plain_rename, publish = os.rename, disk.rename_new
 
@@ -201,16 +172,16 @@ def run(kill_at):
         if os.path.dirname(os.fspath(target)) == str(DROP):
             plain_rename(target, COLLECTED / os.path.basename(os.fspath(target)))
 
-    disk.rename_new = counter.counted("rename", greedy if GREEDY else publish)
-    for name in ("rename", "link", "unlink", "fsync"):
-        setattr(os, name, counter.counted(name, getattr(os, name)))
-    disk.sync_file_system = counter.counted("syncfs", disk.sync_file_system)
-    connection.ensure_connection()
-    connection._commit = counter.counted("commit", connection._commit)
-    call_command("transport", once=True, skip_checks=True, stdout=io.StringIO())
-    with os.fdopen(writer, "w") as pipe:
-        json.dump(counter.steps, pipe)
-    os._exit(0)
+    def action():
+        disk.rename_new = counter.counted("rename", greedy if GREEDY else publish)
+        counter.count(os, "rename", "link", "unlink", "fsync")
+        counter.count(disk, "sync_file_system")
+        connection.ensure_connection()
+        connection._commit = counter.counted("commit", connection._commit)
+        call_command("transport", once=True, skip_checks=True, stdout=io.StringIO())
+        return counter.steps
+
+    return forked(action)
 
 
 if DEFERRING:
@@ -228,7 +199,7 @@ for kill_at in range(1, len(steps) + 1, EVERY):
     status, lived = run(kill_at)
     if lived:  # a run may take a step less than the counted one: it has done everything
         name = "finished"
-    elif os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+    elif was_killed(status):
         name = steps[kill_at - 1]
         run(0)
     else:

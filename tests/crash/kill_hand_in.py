@@ -10,7 +10,6 @@ import io
 import json
 import os
 import shutil
-import signal
 import sqlite3
 import sys
 from pathlib import Path
@@ -25,6 +24,7 @@ from django.db import connection
 from connectors import disk
 from connectors.models import SourceFile
 from connectors.transport import bad_file_edit, bad_file_split
+from tests.crash.dying import Counter, forked, was_killed
 
 DATA = Path(os.environ["FCWEB_DATA_DIR"])
 REPLAY, DROP, COLLECTED = DATA / "replay", DATA / "drop" / "Fax", DATA / "collected"
@@ -65,43 +65,6 @@ def transport():
     call_command("transport", once=True, skip_checks=True, stdout=io.StringIO())
 
 
-def forked(action):
-    """Do something in a fork; return its wait status and what it wrote."""
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child:
-        os.close(writer)
-        with os.fdopen(reader) as pipe:
-            text = pipe.read()
-        return os.waitpid(child, 0)[1], json.loads(text or "[]")
-    result = action()
-    with os.fdopen(writer, "w") as pipe:
-        json.dump(result, pipe)
-    os._exit(0)
-
-
-class Counter:
-    """Counts the steps and ends the process at one of them."""
-
-    def __init__(self, kill_at):
-        self.kill_at = kill_at
-        self.steps = []
-
-    def step(self, name):
-        self.steps.append(name)
-        if len(self.steps) == self.kill_at:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    def counted(self, name, function):
-        def wrapper(*args, **kwargs):
-            self.step(f"before {name}")
-            result = function(*args, **kwargs)
-            self.step(f"after {name}")
-            return result
-
-        return wrapper
-
-
 def hand_in(row):
     if WAY == "split":
         return bad_file_split.split(row, by="test", now=row.settled_at)
@@ -120,8 +83,7 @@ def handing_in(kill_at):
     def action():
         row = SourceFile.objects.select_related("node").get(state="bad")
         disk.rename_new = counter.counted("rename", greedy if GREEDY else publish)
-        for name in ("unlink", "open", "writev", "chown", "fsync"):
-            setattr(os, name, counter.counted(name, getattr(os, name)))
+        counter.count(os, "unlink", "open", "writev", "chown", "fsync")
         connection.ensure_connection()
         connection._commit = counter.counted("commit", connection._commit)
         hand_in(row)
@@ -161,7 +123,7 @@ for kill_at in range(1, len(steps) + 1, EVERY):
     reset()
     forked(transport)
     status, _lived = handing_in(kill_at)
-    died = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
+    died = was_killed(status)
     restart()
     name = steps[kill_at - 1] if died else f"ended with status {status}"
     print(json.dumps({"step": kill_at, "name": name, "outcome": outcome()}), flush=True)
