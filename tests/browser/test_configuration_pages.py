@@ -50,7 +50,7 @@ def test_disabling_a_connector_with_waiting_mail_asks_first(served, page, sign_i
     (data / "pickup" / "waits.eml").write_text(FAX)
     page.goto(f"{address}/queues/")
     page.wait_for_function(
-        "() => fetch('/queues/').then(r => r.text()).then(text => text.includes('Retry'))", timeout=10_000
+        "() => fetch('/queues/').then(r => r.text()).then(text => text.includes('Retry'))", timeout=20_000
     )
     page.goto(f"{address}/admin/connectors/foreignconnector/")
     page.click("text=Fax >> nth=0")

@@ -60,7 +60,7 @@ def test_arriving_rows_move_nothing_above_them(served, page, sign_in):
         temp = data / "pickup" / f"shift{number}.part"
         temp.write_bytes(b"From: alice@fcweb.test\nTo: IMCEAFAX-5551234@fcweb.test\nSubject: Shift\n\nBody\n")
         temp.rename(temp.with_suffix(".eml"))
-    page.wait_for_selector("#rows tr:has-text('Shift') >> nth=5", timeout=5000)
+    page.wait_for_selector("#rows tr:has-text('Shift') >> nth=5", timeout=20_000)
     assert page.locator("h1").bounding_box() == place
     header = page.locator("#rows").locator("xpath=ancestor::table").locator("thead")
     assert header.bounding_box()["y"] > place["y"]

@@ -95,27 +95,27 @@ def test_queue_pages_follow_what_happens_without_a_reload_and_wait_while_somebod
     drop = data / "drop" / "Fax"
     drop.rename(data / "drop" / "Pushed")
     page.goto(f"{address}/queues/")
-    page.wait_for_selector("#push-state[data-state=live]", timeout=5000)
+    page.wait_for_selector("#push-state[data-state=live]", timeout=20_000)
     page.mouse.move(2, 2)
     page.evaluate("window.isStillHere = true")
 
     (data / "pickup" / "pushed.eml").write_bytes(FAX % (9001, 9001))
-    page.wait_for_selector("#queues td:has-text('Drop directory missing')", timeout=8000)
+    page.wait_for_selector("#queues td:has-text('Drop directory missing')", timeout=20_000)
     assert page.evaluate("window.isStillHere")  # no reload
 
     page.click('main table a:has-text("Fax") >> nth=0')
-    page.wait_for_selector("#push-state[data-state=live]", timeout=5000)
+    page.wait_for_selector("#push-state[data-state=live]", timeout=20_000)
     page.check("tbody input[name=item] >> nth=0")
     page.mouse.move(2, 2)
     page.evaluate("document.activeElement.blur()")
     rows = page.locator("tbody input[name=item]").count()
     (data / "pickup" / "pushed2.eml").write_bytes(FAX % (9002, 9002))
-    page.wait_for_selector("#push-state[data-state=paused]", timeout=8000)  # a row is ticked: changes wait
+    page.wait_for_selector("#push-state[data-state=paused]", timeout=20_000)  # a row is ticked: changes wait
     assert page.locator("tbody input[name=item]").count() == rows
     page.uncheck("tbody input[name=item] >> nth=0")
     page.mouse.move(2, 2)
     page.evaluate("document.activeElement.blur()")
-    page.locator("tbody input[name=item]").nth(rows).wait_for(timeout=5000)
+    page.locator("tbody input[name=item]").nth(rows).wait_for(timeout=20_000)
     assert serious(page) == []
     shot(page, "queue-pushed")
 

@@ -78,7 +78,7 @@ async def test_a_right_taken_away_closes_the_socket():
         await opened.started(q="", last=0)
         await sync_to_async(user.user_permissions.clear)()
 
-        while (output := await opened.communicator.receive_output(timeout=3))["type"] != "websocket.close":
+        while (output := await opened.communicator.receive_output(timeout=10))["type"] != "websocket.close":
             pass
         assert output["code"] == FORBIDDEN
 
@@ -299,7 +299,7 @@ def served(tmp_path):
     ).split()[-1]
     command = [sys.executable, "-m", "uvicorn", "fcweb.asgi:application", "--port", str(port), "--log-level", "warning"]
     server = subprocess.Popen(command, cwd=ROOT, env=env | {"DJANGO_SETTINGS_MODULE": "fcweb.settings"})
-    for _attempt in range(100):
+    for _attempt in range(600):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 break
