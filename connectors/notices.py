@@ -21,6 +21,7 @@ from connectors import notice_codes, remote_domains
 from connectors.choices import Audience
 from connectors.conf import TransportConfig
 from connectors.mail import dsn, notice_markup
+from connectors.mail.address import normalize_domain
 from connectors.mail.header import Field, decode_text
 from connectors.mail.imcea import ImceaError, decapsulate
 from connectors.mail.xtext import xtext_decode
@@ -89,8 +90,8 @@ def manners(settings: NoticeSettings, *, host: str, domain: str, config: Transpo
             detects_language=settings.internal_language_detection,
             with_html=settings.internal_send_html,
             max_attach_bytes=settings.internal_max_attach_bytes,
-            reporting_mta=settings.internal_reporting_authority or host,
-            from_address=settings.internal_postmaster_address or f"postmaster@{domain}",
+            reporting_mta=_dns_name(settings.internal_reporting_authority or host),
+            from_address=_sendable(settings.internal_postmaster_address or f"postmaster@{domain}"),
             tells_delays=settings.internal_delay_enabled,
             tells_failures=True,
             tells_success=True,
@@ -102,14 +103,25 @@ def manners(settings: NoticeSettings, *, host: str, domain: str, config: Transpo
             detects_language=settings.external_language_detection,
             with_html=settings.external_send_html,
             max_attach_bytes=settings.external_max_attach_bytes,
-            reporting_mta=settings.external_reporting_authority or host,
-            from_address=settings.external_postmaster_address or f"postmaster@{domain}",
+            reporting_mta=_dns_name(settings.external_reporting_authority or host),
+            from_address=_sendable(settings.external_postmaster_address or f"postmaster@{domain}"),
             tells_delays=settings.external_delay_enabled,
             tells_failures=settings.external_failure_enabled,
             tells_success=settings.external_reports_enabled,
             with_diagnostics=settings.external_diagnostics_enabled,
         ),
     }
+
+
+def _dns_name(domain: str) -> str:
+    """Return a domain as DNS knows it: notices name hosts in ASCII; any other text stays as it is."""
+    return domain if domain.isascii() else normalize_domain(domain)
+
+
+def _sendable(address: str) -> str:
+    """Return an address whose domain needs no SMTPUTF8."""
+    local, at, domain = address.rpartition("@")
+    return f"{local}{at}{_dns_name(domain)}"
 
 
 def audience_of(address: str, table: RoutingTable) -> str:
@@ -203,7 +215,7 @@ def compose(
             date=format_datetime(now),
             generating_server=host,
             reporting_mta=manner.reporting_mta,
-            received_from=original.helo_domain,
+            received_from=_dns_name(original.helo_domain),
             arrival_date=_utc(original.received_at),
             envid=original.envid,
             in_reply_to=original.message_id,

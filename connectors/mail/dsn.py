@@ -1,14 +1,15 @@
 """DSN: the bytes of a delivery status notification, laid out like Exchange's (queues-dsn 5.3, RFC 3464, RFC 6522).
 
 Texts come translated; nothing here knows why a notice is sent. The same notice gives the same bytes.
-Promises: whatever an address or reply holds, no field is broken or added and the status part is pure ASCII.
+Promises: whatever an address or reply holds, no field is broken or added and the status part is pure ASCII; every line
+of ours is legal mail, and what is returned is declared as what it is.
 """
 
 from __future__ import annotations
 
-import quopri
 import re
 import uuid
+from binascii import b2a_qp
 from dataclasses import dataclass
 from email.header import Header
 from html import escape
@@ -17,7 +18,9 @@ from connectors.mail.header import HeaderError, split
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _INTERNAL = re.compile(r"received|x-ms-exchange-(organization|forest)-.*")
-_MAX_VALUE = 900  # RFC 5322: a line has at most 998 characters
+_ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,64}")
+_MAX_LINE = 998  # RFC 5322: characters a line has at most
+_MAX_VALUE = 900  # of one field, its name beside it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,7 +87,7 @@ def build(notice: Notice) -> bytes:
     status, returned = _status(notice), _returned(notice)
     return b"".join(
         (
-            _header(notice, outer, is_8bit=not returned.isascii()),
+            _header(notice, outer, encoding=transfer_encoding(returned)),
             f"--{outer}\r\n".encode(),
             _alternative(notice),
             f"\r\n--{outer}\r\nContent-Type: message/delivery-status\r\n\r\n".encode(),
@@ -94,6 +97,15 @@ def build(notice: Notice) -> bytes:
             f"\r\n--{outer}--\r\n".encode(),
         )
     )
+
+
+def transfer_encoding(data: bytes) -> str:
+    """Return what content is as it stands: "7bit", "8bit", or "binary" when its lines are not legal (RFC 2045 2.7 to 2.9)."""
+    breaks = data.count(b"\r\n")
+    is_broken = b"\0" in data or breaks != data.count(b"\r") or breaks != data.count(b"\n")
+    if is_broken or max(map(len, data.split(b"\r\n"))) > _MAX_LINE:
+        return "binary"
+    return "7bit" if data.isascii() else "8bit"
 
 
 def without_internal(header: bytes) -> bytes:
@@ -117,18 +129,26 @@ def _words(value: str) -> str:
 
 
 def _typed(kind: str, address: str) -> str:
-    """Return type and address of a recipient field; other scripts in the form of RFC 6533."""
+    """Return type and address of a recipient field; other scripts in the form of RFC 6533.
+
+    A type that is no type is "unknown" (RFC 3464 2.3.1); a long address is cut, between two characters.
+    """
     clean = _UNPRINTABLE.sub(" ", address)
     if clean.isascii():
-        return f"{kind};{clean[:_MAX_VALUE]}"
-    coded = "".join(c if c.isascii() and c not in "\\+=" else f"\\x{{{ord(c):X}}}" for c in clean)
-    return f"utf-8;{coded[:_MAX_VALUE]}"
+        return f"{kind if _ADDRESS_TYPE.fullmatch(kind) else 'unknown'};{clean[:_MAX_VALUE]}"
+    coded = ""
+    for one in clean:
+        written = one if one.isascii() and one not in " \\+=" else f"\\x{{{ord(one):X}}}"
+        if len(coded) + len(written) > _MAX_VALUE:
+            break
+        coded += written
+    return f"utf-8;{coded}"
 
 
-def _header(notice: Notice, outer: str, *, is_8bit: bool) -> bytes:
+def _header(notice: Notice, outer: str, *, encoding: str) -> bytes:
     """Return the fields in the order of the real notice (DSN-30)."""
     subject = _UNPRINTABLE.sub(" ", notice.subject)
-    if not subject.isascii():
+    if not subject.isascii() or len(subject) > _MAX_VALUE or "=?" in subject:
         subject = Header(subject, "utf-8", header_name="Subject").encode(linesep="\r\n")
     lines = [
         "MIME-Version: 1.0",
@@ -137,8 +157,8 @@ def _header(notice: Notice, outer: str, *, is_8bit: bool) -> bytes:
         f"Date: {notice.date}",
         f'Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="{outer}"',
     ]
-    if is_8bit:
-        lines.append("Content-Transfer-Encoding: 8bit")
+    if encoding != "7bit":
+        lines.append(f"Content-Transfer-Encoding: {encoding}")
     if notice.is_failure:
         lines.append("X-MS-Exchange-Message-Is-Ndr:")
     lines += [f"Content-Language: {notice.language}", f"Message-ID: {notice.message_id}"]
@@ -160,9 +180,14 @@ def _alternative(notice: Notice) -> bytes:
 
 def _part(boundary: str, kind: str, words: str) -> bytes:
     charset = "us-ascii" if words.isascii() else "utf-8"
-    encoded = quopri.encodestring(words.encode("utf-8", "replace")).replace(b"\n", b"\r\n")
+    encoded = _quoted(words.encode("utf-8", "replace").split(b"\n"))
     head = f'--{boundary}\r\nContent-Type: {kind}; charset="{charset}"\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n'
     return head.encode() + encoded + b"\r\n"
+
+
+def _quoted(lines: list[bytes]) -> bytes:
+    """Return lines as quoted-printable, CRLF between them; any octet may stand in a line."""
+    return b"\r\n".join(b2a_qp(line, istext=False).replace(b"\n", b"\r\n") for line in lines)
 
 
 def _diagnosed(notice: Notice) -> bool:
@@ -230,7 +255,7 @@ def _status(notice: Notice) -> bytes:
     shown = notice.with_diagnostics
     about_message = (
         ("Original-Envelope-Id", _line(notice.envid)),
-        ("Reporting-MTA", f"dns;{notice.reporting_mta}"),
+        ("Reporting-MTA", f"dns;{_line(notice.reporting_mta)}"),
         ("Received-From-MTA", notice.received_from and shown and f"dns;{_line(notice.received_from)}"),
         ("Arrival-Date", notice.arrival_date),
     )
@@ -255,10 +280,16 @@ def _status(notice: Notice) -> bytes:
 
 
 def _returned(notice: Notice) -> bytes:
+    """Return the last part. A header may be encoded, a whole message must not (RFC 6522 4, RFC 2046 5.2.1)."""
     content = notice.original_content
-    kind = b"text/rfc822-headers" if content is None else b"message/rfc822"
-    data = notice.original_header if content is None else content
+    if content is None:
+        kind, data = b"text/rfc822-headers", notice.original_header
+    else:
+        kind, data = b"message/rfc822", content
+    encoding = transfer_encoding(data)
+    if content is None and encoding == "binary":
+        encoding, data = "quoted-printable", _quoted(data.split(b"\r\n"))
     head = b"Content-Type: " + kind + b"\r\n"
-    if not data.isascii():
-        head += b"Content-Transfer-Encoding: 8bit\r\n"
+    if encoding != "7bit":
+        head += f"Content-Transfer-Encoding: {encoding}\r\n".encode()
     return head + b"\r\n" + data
