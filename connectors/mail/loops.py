@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 from connectors.mail.header import Field
+
+_COMMENT = re.compile(rb"\([^()]*\)")  # RFC 3834 5: "auto-replied (vacation)"
 
 
 def is_automatic(fields: Sequence[Field]) -> bool:
@@ -17,7 +20,7 @@ def is_automatic(fields: Sequence[Field]) -> bool:
         if field.name == "x-ms-exchange-message-is-ndr":
             return True
         value = field.value.lower()
-        if field.name == "auto-submitted" and value.split(b";")[0].strip() == b"auto-replied":
+        if field.name == "auto-submitted" and _COMMENT.sub(b" ", value).split(b";")[0].strip() == b"auto-replied":
             return True
         if field.name == "content-type" and value.startswith(b"multipart/report") and b"delivery-status" in value:
             return True

@@ -7,7 +7,7 @@ column of HM-1 to HM-12, A-9 (X-Sender and X-Receiver) and A-24 (From before Sen
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
 
 from connectors.mail.address_list import ParsedAddress, addresses
@@ -50,17 +50,17 @@ def read(
         header = split(data)
     except HeaderError as error:
         if len(data) > limits.max_header_bytes and error.reason == "NO_BLANK_LINE":
-            return _too_big(data[: limits.max_header_bytes])
+            return _too_big(data, limits.max_header_bytes)
         fate = Fate.WAIT if error.reason == "NO_BLANK_LINE" else Fate.BAD
         return Rejection(fate=fate, reason=error.reason, line=error.line, text=error.text)
     if header.size > limits.max_header_bytes:
-        return _too_big(data[: limits.max_header_bytes])
+        return _too_big(data[: header.size], limits.max_header_bytes)
     return _Reading(header, data).judge(limits, unstuff_dots=unstuff_dots, honour=honour_x_receiver)
 
 
-def _too_big(head: bytes) -> Rejection:
+def _too_big(header: bytes, limit: int) -> Rejection:
     """Refuse an oversized header; the originator is looked for inside the limit. Rules: PU-40, PU-41, PU-52."""
-    cut = head[: head.rfind(b"\n") + 1]
+    cut = header[: header.rfind(b"\n", 0, limit) + 1]
     try:
         reading = _Reading(split(cut + b"\r\n"), cut)
     except HeaderError:
@@ -71,7 +71,8 @@ def _too_big(head: bytes) -> Rejection:
     originator, _problem = reading.originator()
     if not originator or not reading.recipients:
         return Rejection(fate=Fate.BAD, reason="HEADER_TOO_BIG")
-    return reading.rejection(Fate.NOTICE, "HEADER_TOO_BIG", status="5.3.4", originator=originator)
+    rejection = reading.rejection(Fate.NOTICE, "HEADER_TOO_BIG", status="5.3.4", originator=originator)
+    return replace(rejection, header=header)
 
 
 class _Reading:

@@ -79,8 +79,7 @@ def read(data: bytes, *, trust_created_by: bool, unstuff_dots: bool = False) -> 
         return facts.reject("NO_X_SENDER", None, block)
     if not block.recipients and not block.bad:
         return facts.reject("NO_X_RECEIVER", None, block)
-    second = facts.second_start(block.content_length)
-    if second is not None:
+    if (second := facts.second_start(block.content_length)) is not None:
         return facts.reject("CONCATENATED_EXPORT", facts.line_at(second), block)
     if not block.recipients:
         if not block.sender:
@@ -209,16 +208,15 @@ def _read_sender(result: _Block, text: str, item: Field) -> None:
 
 def _read_receiver(result: _Block, text: str) -> None:
     path, parameters = _path(text)
-    if not path or not _is_mailbox(path):
-        result.bad.append(BadRecipient(text=(path or text)[:500]))
-        return
-    _warn_of_unknown(result, parameters, _RECEIVER_KEYWORDS)
-    words = [word for word in parameters.get("NOTIFY", "").upper().split(",") if word]
+    words = parameters.get("NOTIFY", "").upper().split(",")
     notify = "NEVER" if "NEVER" in words else ",".join(word for word in words if word in _NOTIFY)
     orcpt = parameters.get("ORCPT", "")
-    if orcpt and ";" not in orcpt:
-        orcpt = f"rfc822;{orcpt}"
-    result.recipients.append(Recipient(address=path, notify=notify, orcpt=orcpt[:500]))
+    orcpt = (orcpt if ";" in orcpt or not orcpt else f"rfc822;{orcpt}")[:500]
+    if path and _is_mailbox(path):
+        _warn_of_unknown(result, parameters, _RECEIVER_KEYWORDS)
+        result.recipients.append(Recipient(address=path, notify=notify, orcpt=orcpt))
+    else:
+        result.bad.append(BadRecipient(text=(path or text)[:500], notify=notify, orcpt=orcpt))
 
 
 def _is_mailbox(path: str) -> bool:
@@ -269,8 +267,7 @@ def _parameters(text: str) -> dict[str, str]:
 
 def _envelope(parsed: _Block) -> Envelope:
     parameters = parsed.sender_parameters
-    body = parameters.get("BODY", "").upper()
-    ret = parameters.get("RET", "").upper()
+    body, ret = (parameters.get(name, "").upper() for name in ("BODY", "RET"))
     return Envelope(
         mail_from=parsed.sender or "",
         recipients=tuple(parsed.recipients),
@@ -323,19 +320,22 @@ class _Facts:
     def reject(
         self, reason: str, offender: Field | None, parsed: _Block | None = None, *, fate: Fate = Fate.BAD
     ) -> Rejection:
+        envelope = _envelope(parsed or _Block())
         return Rejection(
             fate=fate,
             reason=reason,
             line=offender.line if offender else 0,
             text=offender.raw[:200].decode("utf-8", "replace") if offender else "",
             status="5.1.3" if fate is Fate.NOTICE else "",
-            originator=(parsed.sender or "") if parsed else "",
-            recipients=tuple(parsed.recipients) if parsed else (),
+            originator=envelope.mail_from,
+            recipients=envelope.recipients,
             bad_recipients=tuple(parsed.bad) if parsed else (),
             message_id=self.text("message-id"),
             subject=self.text("subject"),
             sender=self.sender(),
             header=self.data[: self.header.body_start],
+            ret=envelope.ret,
+            envid=envelope.envid,
         )
 
 

@@ -26,6 +26,8 @@ class BadRecipient:
 
     text: str  # as written in the file, first 500 characters
     status: str = "5.1.3"
+    notify: str = ""  # as of any recipient: what its sender wants to be told (DSN-6)
+    orcpt: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,3 +66,5 @@ class Rejection:
     subject: str = ""
     sender: str = ""
     header: bytes = b""  # original header bytes, for the returned headers of a notice
+    ret: str = ""  # HDRS, FULL or "", and the decoded ENVID: how the sender wants the notice
+    envid: str = ""

@@ -224,7 +224,7 @@ class Intake:
                 return result
             if not door.may_notify(uid, result.originator):
                 return replace(result, fate=Fate.BAD)
-            result, refusal = refusals.as_draft(result, data=data, file_name=claim.candidate.name)
+            result, refusal = refusals.as_draft(result, data=data, is_whole=not too_big, file_name=claim.candidate.name)
         elif too_big and not door.may_notify(uid, result.envelope.mail_from):
             return refusals.as_bad(result, "MESSAGE_TOO_BIG")
         elif too_big:

@@ -80,12 +80,20 @@ def as_bad(draft: Draft, reason: str) -> Rejection:
     )
 
 
-def as_draft(rejection: Rejection, *, data: bytes, file_name: str) -> tuple[Draft, Refusal]:
-    """Turn a rejection that earns a notice into a draft that carries the original, for the notice to return."""
+def as_draft(rejection: Rejection, *, data: bytes, is_whole: bool, file_name: str) -> tuple[Draft, Refusal]:
+    """Turn a rejection that earns a notice into a draft that carries the original, for the notice to return.
+
+    `is_whole` is False when only the start of the file was read: then its header alone goes back, as in `too_big`.
+    """
     text = _TEXTS.get(rejection.reason) or f"550 {rejection.status or '5.0.0'} {rejection.reason}"
     head = crlf(rejection.header).rstrip(b"\r\n")
     draft = Draft(
-        envelope=Envelope(mail_from=rejection.originator, recipients=rejection.recipients),
+        envelope=Envelope(
+            mail_from=rejection.originator,
+            recipients=rejection.recipients,
+            ret=rejection.ret if is_whole else "HDRS",
+            envid=rejection.envid,
+        ),
         header_fields=(head + b"\r\n",) if head else (),
         body=crlf(data[len(rejection.header) :]),
         subject=rejection.subject,

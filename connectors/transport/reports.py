@@ -41,6 +41,7 @@ _ASKED = {
     ReportDue.DELIVERED: ("SUCCESS", False),
     ReportDue.EXPANDED: ("SUCCESS", False),
 }
+_BODIES = {"7bit": "", "8bit": "8BITMIME", "binary": "BINARYMIME"}
 _CONTEXTS = {
     ReportDue.FAILED: "Failure",
     ReportDue.DELAYED: "Delay",
@@ -78,15 +79,20 @@ class _Office:
 
 
 def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
-    """Settle what is owed for up to a hundred messages; return the number of debts."""
+    """Settle what is owed for up to a hundred messages, fewer when much goes back; return the number of debts."""
     settings = NoticeSettings.load()
     delays.run_once(node, settings=settings, config=config, now=now)
     debts = _owed(node)
     if not debts:
         return 0
     office = _open_office(debts, node=node, settings=settings, config=config, now=now)
-    for debt in debts:
+    left = config.batch_bytes
+    for number, debt in enumerate(debts, 1):
         debt.notices = _notices(debt, office)
+        left -= sum(len(notice.content) for notice in debt.notices)
+        if left < 0:
+            debts = debts[:number]
+            break
     files = iter(submission.spool_all([n for debt in debts for n in debt.notices], config=config, now=now))
     for debt in debts:
         debt.spooled = [next(files) for _notice in debt.notices]
@@ -226,7 +232,7 @@ def _submission(notice: dsn.Notice, addressee: str, about: Message) -> Submissio
         envelope=Envelope(
             mail_from="",
             recipients=(Recipient(address=addressee, notify="NEVER"),),
-            body="" if content.isascii() else "8BITMIME",
+            body=_BODIES[dsn.transfer_encoding(content)],
             smtputf8=not (notice.to_address + addressee).isascii(),
         ),
         content=content,
@@ -241,12 +247,17 @@ def _submission(notice: dsn.Notice, addressee: str, about: Message) -> Submissio
 
 
 def _header_of(message: Message, config: TransportConfig) -> tuple[bytes, Sequence[Field]]:
-    """Return the header of a message as bytes and fields; all that was read when it cannot be split."""
-    try:
-        raw = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + _HEAD_BYTES)
-    except OSError:
-        return b"", ()  # somebody deleted the content, or it cannot be read: the sender is told all the same
-    data = raw[message.content_offset :]
+    """Return the header of a message as bytes and fields, however long it is (QL-3); all content if it cannot be split."""
+    length = _HEAD_BYTES
+    while True:
+        try:
+            raw = spool.read_head(config.spool_dir, message.spool_name, message.content_offset + length)
+        except OSError:
+            return b"", ()  # somebody deleted the content, or it cannot be read: the sender is told all the same
+        data = raw[message.content_offset :]
+        if len(data) < length or b"\r\n\r\n" in data:
+            break
+        length *= 8
     try:
         header = split(data)
     except HeaderError:

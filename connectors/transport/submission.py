@@ -301,7 +301,8 @@ def _recipient_rows(submission: Submission, key: int) -> list[tuple[object, ...]
     for bad in submission.bad_recipients:
         text = f"550 {bad.status} The recipient address is not valid"
         failing = (RecipientState.FAILING.value, text, submission.source, submission.source_file[:300], "")
-        rows.append((key, clean(bad.text, 600), "", "", "", "", *failing, ReportDue.FAILED.value))
+        asked = (clean(bad.orcpt, 1000), bad.notify[:32])
+        rows.append((key, clean(bad.text, 600), "", *asked, "", *failing, ReportDue.FAILED.value))
     return rows
 
 
