@@ -259,15 +259,21 @@ def _for_outside(original: Original, manner: Manner) -> tuple[bytes, bytes | Non
 
 def _headline(action: str, expires_at: datetime) -> str:
     if action == "delayed":
-        local = timezone.localtime(expires_at)
-        time = f"{formats.date_format(local, 'DATETIME_FORMAT')} {local.tzname()}"
-        return _("Not delivered yet; we keep trying until %(time)s:") % {"time": time}
+        return _("Not delivered yet; we keep trying until %(time)s:") % {"time": _time(expires_at)}
     return {
         "failed": _("Your message was not delivered to:"),
         "relayed": _("Passed to another system; no further receipt is expected for:"),
         "delivered": _("Delivered to the mailbox of:"),
         "expanded": _("Delivered to the group:"),
     }[action]
+
+
+def _time(moment: datetime) -> str:
+    local = timezone.localtime(moment)
+    day = formats.date_format(local, "DATETIME_FORMAT")
+    if local.day == 1 and translation.get_language() == "fr":
+        day = day.replace("1 ", "1er ", 1)  # Django writes "1 décembre"
+    return f"{day} {local.tzname()}"
 
 
 def _labels() -> dsn.Labels:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 
@@ -17,8 +17,6 @@ from connectors.models import ForeignConnector, NoticeSettings, config_of
 from connectors.notices import Fate, Original
 from connectors.transport.routing import TOO_LARGE_TEXT
 
-# Group notices are left out: nothing here sends them.
-ACTIONS = ("failed", "delayed", "delivered", "relayed")
 DEFAULT_CODE = "5.1.1"
 _REPLIES = {
     "4.4.7": "550 4.4.7 QUEUE.Expired; message expired",
@@ -51,6 +49,8 @@ def preview(
     manner = notices.manners(NoticeSettings.load(), host=node.fqdn, domain=domain, config=transport_config())[audience]
     sender = f"alice@{domain}" if audience == "internal" else "alice@example.com"
     original = _original(sender, now, lasting=config_of(node, transport_config()).expiration)
+    if action != "failed" or len(original.content or b"") > manner.max_attach_bytes:
+        original = replace(original, content=None)  # as `transport.reports` does (DSN-25, QL-13)
     notice = notices.compose(
         action,
         original,
@@ -93,6 +93,8 @@ def _original(sender: str, now: datetime, *, lasting: timedelta) -> Original:
 
 
 def _fate(action: str, code: str, connector: ForeignConnector | None, domain: str, now: datetime) -> Fate:
+    if action == "expanded":
+        return Fate(address=f"sales@{domain}")  # a group, which no connector serves
     typed = _sample(connector)
     try:
         address = encapsulate(typed, domain)

@@ -26,6 +26,7 @@ _ACTIONS = (
     ("delayed", gettext_lazy("Delayed")),
     ("delivered", gettext_lazy("Delivered")),
     ("relayed", gettext_lazy("Relayed")),
+    ("expanded", gettext_lazy("Expanded to a group’s members")),
 )
 
 

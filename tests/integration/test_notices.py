@@ -496,7 +496,7 @@ def viewer(client, db):
 
 
 @pytest.mark.rule("DSN-30")
-@pytest.mark.parametrize("action", ["failed", "delayed", "delivered", "relayed"])
+@pytest.mark.parametrize("action", ["failed", "delayed", "delivered", "relayed", "expanded"])
 @pytest.mark.parametrize("language", ["en", "fr"])
 def test_the_page_shows_each_notice(site, viewer, action, language):
     connector = ForeignConnector.objects.get()
@@ -505,10 +505,20 @@ def test_the_page_shows_each_notice(site, viewer, action, language):
 
     assert response.status_code == 200
     text = response.content.decode()
-    assert "FAX:+1 425 555 0100" in text
+    assert ("sales@fcweb.test" if action == "expanded" else "FAX:+1 425 555 0100") in text
     assert f"Action: {action}" in text
     assert 'sandbox src="/notices/html/?' in text
+    assert ("Content-Type: message/rfc822" in text) == (action == "failed")
     assert Message.objects.count() == 0
+
+
+@pytest.mark.rule("DSN-25", "QL-13")
+def test_the_page_returns_no_more_than_the_notice_would(site, viewer):
+    NoticeSettings.objects.create(internal_max_attach_bytes=0)
+
+    text = viewer.get("/notices/?action=failed").content.decode()
+
+    assert "text/rfc822-headers" in text and "message/rfc822" not in text
 
 
 @pytest.mark.rule("DSN-30")
@@ -532,11 +542,11 @@ def test_the_page_is_for_those_who_may_see_notices(site, client, path):
 
 
 def test_nonsense_in_the_address_shows_no_notice(site, viewer):
-    response = viewer.get("/notices/?action=expanded&code=9.9.9&connector=abc")
+    response = viewer.get("/notices/?action=lost&code=9.9.9&connector=abc")
 
     assert response.status_code == 200
     assert b'id="notice-text"' not in response.content
-    assert viewer.get("/notices/html/?action=expanded").content == b""
+    assert viewer.get("/notices/html/?action=lost").content == b""
 
 
 def test_the_command_previews_without_sending(site, capsys):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email
+from datetime import UTC, datetime
 from email import policy
 
 import pytest
@@ -136,3 +137,22 @@ def test_names_of_servers_in_other_scripts_are_written_as_dns_knows_them():
     assert about["Reporting-MTA"] == "dns;xn--mnchen-3ya.example"
     assert about["Received-From-MTA"] == "dns;xn--kge-0na.example"
     assert email.message_from_bytes(data)["From"] == "<postmaster@xn--mnchen-3ya.example>"
+
+
+@pytest.mark.rule("DSN-2", "DSN-51")
+@pytest.mark.parametrize(
+    "day, french, english",
+    [
+        (1, "jusqu’au 1er décembre 2026 08:00 UTC\xa0:", "until Dec. 1, 2026, 8 a.m. UTC:"),
+        (21, "jusqu’au 21 décembre 2026 08:00 UTC\xa0:", "until Dec. 21, 2026, 8 a.m. UTC:"),
+    ],
+)
+def test_the_end_of_all_attempts_is_written_as_people_write_it(day, french, english):
+    about = original(expires_at=datetime(2026, 12, day, 8, tzinfo=UTC))
+
+    for language, words in (("fr", french), ("en", english)):
+        message = email.message_from_bytes(
+            written("delayed", SMTP, about=about, language=language), policy=policy.default
+        )
+        for kind in ("plain", "html"):
+            assert words in message.get_body((kind,)).get_content()

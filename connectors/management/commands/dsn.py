@@ -15,7 +15,7 @@ from connectors.configuration import name_key
 from connectors.errors import FcwebError
 from connectors.exchange_dialect import BOOLEANS
 from connectors.models import ForeignConnector, RemoteDomain
-from connectors.notices import TAGS
+from connectors.notices import ACTIONS, TAGS
 from connectors.reads import notice_preview
 
 _OPTIONS = {
@@ -31,7 +31,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         verbs = parser.add_subparsers(dest="verb", required=True)
         preview = verbs.add_parser("preview")
-        preview.add_argument("action", choices=notice_preview.ACTIONS)
+        preview.add_argument("action", choices=ACTIONS)
         preview.add_argument("--code", choices=sorted(notice_codes.EXPLANATIONS), default=notice_preview.DEFAULT_CODE)
         preview.add_argument("--language", choices=sorted(TAGS), default="en")
         preview.add_argument("--audience", choices=Audience.values, default=Audience.INTERNAL.value)
