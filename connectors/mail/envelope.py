@@ -33,3 +33,8 @@ class Envelope:
     helo_domain: str = ""
     source: str = ""  # X-Source text: shown as message source
     source_ip: str = ""
+
+
+def asks(notify: str, word: str, *, default: bool = False) -> bool:
+    """Tell whether a NOTIFY value asks for `word`; `default` is what its absence means. Rules: DSN-1 to DSN-6."""
+    return word in notify.split(",") if notify else default

@@ -209,14 +209,14 @@ def _read_sender(result: _Block, text: str, item: Field) -> None:
 def _read_receiver(result: _Block, text: str) -> None:
     path, parameters = _path(text)
     words = parameters.get("NOTIFY", "").upper().split(",")
-    notify = "NEVER" if "NEVER" in words else ",".join(word for word in words if word in _NOTIFY)
+    notify = "NEVER" if "NEVER" in words else ",".join(word for word in dict.fromkeys(words) if word in _NOTIFY)
     orcpt = parameters.get("ORCPT", "")
     orcpt = (orcpt if ";" in orcpt or not orcpt else f"rfc822;{orcpt}")[:500]
     if path and _is_mailbox(path):
         _warn_of_unknown(result, parameters, _RECEIVER_KEYWORDS)
         result.recipients.append(Recipient(address=path, notify=notify, orcpt=orcpt))
     else:
-        result.bad.append(BadRecipient(text=(path or text)[:500], notify=notify, orcpt=orcpt))
+        result.bad.append(BadRecipient(text=(path or text or "<>")[:500], notify=notify, orcpt=orcpt))
 
 
 def _is_mailbox(path: str) -> bool:

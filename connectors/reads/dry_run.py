@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from connectors import reasons, routing_table
 from connectors.mail import drop_format, replay_format
 from connectors.mail.address import address_key
-from connectors.mail.envelope import Envelope, Recipient
+from connectors.mail.envelope import Envelope, Recipient, asks
 from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.models import ForeignConnector, Node
 from connectors.reads import group_route
@@ -201,9 +201,11 @@ def _routed(sent: Submission, node: Node, *, warnings: tuple[str, ...]) -> DryRu
         members = _routed_members(split.members)
         envelope = replace(sent.envelope, mail_from=split.return_path, recipients=tuple(one for one, _way in members))
         letters.append(Letter(envelope, members))
-    told = bool(sent.bad_recipients) or any(route.explanation.resolution.verdict is Verdict.FAIL for route in found)
+    asked = [one.notify for one, route in zip(recipients, found, strict=True) if _has_no_way(route)]
+    asked.extend(one.notify for one in sent.bad_recipients)
+    told = any(asks(notify, "FAILURE", default=True) for notify in asked)
     told = told or any(_fails(one) and group_route.told(one.member.terms) for one in placed.staying)
-    fails = told or any(_fails(one) for one, _copy in placed.members)
+    fails = bool(asked) or any(_fails(one) for one, _copy in placed.members)
     shown = _shown(sent, warnings=warnings, fate="queued", tone="wait" if fails else "ok", sentence=_accepted(fails))
     notice = routes.notice(sent.envelope.mail_from) if told else ""
     return replace(shown, routes=found, files=_files(letters, sent), notice=notice)
@@ -239,6 +241,10 @@ def _placed(
 
 def _routed_members(members: Sequence[GroupMember]) -> list[tuple[Recipient, Resolution]]:
     return [(recipient_of(one), one.member.resolution) for one in members]
+
+
+def _has_no_way(route: Route) -> bool:
+    return route.explanation.resolution.verdict is Verdict.FAIL
 
 
 def _fails(one: GroupMember) -> bool:

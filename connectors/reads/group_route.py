@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from django.utils.translation import gettext as _
 
 from connectors.mail.address import address_key
+from connectors.mail.envelope import asks
 from connectors.mail.xtext import xtext_encode
 from connectors.transport import copies
 from connectors.transport.copies import Copy, GroupMember
@@ -82,7 +83,7 @@ def place(
 
 def told(terms: Terms) -> str:
     """Return the address that hears of a member's failure, "" for nobody."""
-    return "" if terms.notify == "NEVER" else terms.return_path
+    return terms.return_path if asks(terms.notify, "FAILURE", default=True) else ""
 
 
 def told_sentence(terms: Terms) -> str:

@@ -19,7 +19,7 @@ from connectors.choices import RecipientState, ReportDue, SourceKind
 from connectors.conf import TransportConfig
 from connectors.mail import dsn, loops
 from connectors.mail.address import TypedAddress
-from connectors.mail.envelope import Envelope, Recipient
+from connectors.mail.envelope import Envelope, Recipient, asks
 from connectors.mail.header import Field, HeaderError, split
 from connectors.models import Message, MessageRecipient, Node, NoticeSettings, ProxyAddress, proxy_key
 from connectors.notices import Fate, Manner, Original
@@ -168,8 +168,7 @@ def _allowed(debt: _Debt, known: Submitters) -> bool:
 
 def _wants(recipient: MessageRecipient, action: ReportDue) -> bool:
     word, default = _ASKED[action]
-    given = recipient.notify.split(",") if recipient.notify else []
-    return word in given if given else default
+    return asks(recipient.notify, word, default=default)
 
 
 def _notices(debt: _Debt, office: _Office) -> list[Submission]:

@@ -103,6 +103,20 @@ class TestDryRun:
         assert (Message.objects.count(), SourceFile.objects.count(), TrackingEvent.objects.count()) == (0, 0, 0)
         assert list(site.drop.iterdir()) == []
 
+    @pytest.mark.rule("RT-X14", "DSN-6")
+    @pytest.mark.parametrize(("notify", "told"), [("", True), ("NEVER", False), ("DELAY", False), ("FAILURE", True)])
+    @pytest.mark.parametrize("receiver", ["IMCEASMS-1@fcweb.test", "bad@@fcweb.test"])
+    def test_it_says_where_a_notice_would_go_only_when_it_was_asked_for(self, site, tmp_path, receiver, notify, told):
+        path = tmp_path / "offer.eml"
+        asked = f" NOTIFY={notify}" if notify else ""
+        receivers = f"X-Receiver: <IMCEAFAX-1@fcweb.test>\nX-Receiver: <{receiver}>{asked}\n"
+        path.write_text(f"X-Sender: <alice@fcweb.test>\n{receivers}Subject: Offer\n\nBody\n")
+
+        found = shown("--file", str(path), "--via", "replay")
+
+        assert found["sentence"] == "The file would be accepted, but some recipients would fail."
+        assert bool(found["notice"]) == told
+
     @pytest.mark.rule("RT-X14", "DR-14", "DR-15", "DR-18", "DR-20", "HM-4")
     def test_the_file_shown_is_the_file_written(self, site, tmp_path, pickup, transport):
         path = tmp_path / "offer.eml"

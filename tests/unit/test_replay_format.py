@@ -408,3 +408,17 @@ def test_the_block_nearest_its_end_mark_is_the_second_message():
     first = export(1, declared=False) + b"X-Sender: is a word of this body\r\nmore of it\r\n"
 
     assert split_export(first + export(2)) == [first, export(2)]
+
+
+@pytest.mark.rule("DSN-23", "DSN-24")
+def test_a_word_of_notify_counts_once():
+    result = draft(SENDER + b"X-Receiver: <r@b.test> NOTIFY=SUCCESS,success,FAILURE,SUCCESS,X\r\n" + MESSAGE)
+
+    assert result.envelope.recipients[0].notify == "SUCCESS,FAILURE"
+
+
+@pytest.mark.rule("RP-10", "DSN-32")
+def test_a_receiver_that_is_empty_is_named_as_one():
+    result = draft(SENDER + RECEIVER + b"X-Receiver:\r\n" + MESSAGE)
+
+    assert [bad.text for bad in result.bad_recipients] == ["<>"]
