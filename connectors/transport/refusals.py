@@ -7,6 +7,7 @@ from dataclasses import replace
 from connectors.mail import loops
 from connectors.mail.envelope import Envelope
 from connectors.mail.header import Field, HeaderError, crlf, split
+from connectors.mail.pickup_format import INJECTED
 from connectors.mail.verdict import Draft, Fate, Rejection
 from connectors.models import Node
 from connectors.transport.submission import Refusal
@@ -59,6 +60,15 @@ def untellable(draft: Draft) -> Rejection | None:
     )
 
 
+def _returned_fields(header: bytes) -> tuple[bytes, ...]:
+    """Return the fields of a rejected file without what is no part of the message: envelope, BOM, mbox line."""
+    head = header.rstrip(b"\r\n")
+    try:
+        return tuple(f.raw for f in split(head + b"\r\n\r\n").fields if f.name not in INJECTED)
+    except HeaderError:
+        return (crlf(head) + b"\r\n",) if head else ()
+
+
 def _fields(draft: Draft) -> tuple[Field, ...]:
     try:
         return split(b"".join(draft.header_fields) + b"\r\n").fields
@@ -86,7 +96,6 @@ def as_draft(rejection: Rejection, *, data: bytes, is_whole: bool, file_name: st
     `is_whole` is False when only the start of the file was read: then its header alone goes back, as in `too_big`.
     """
     text = _TEXTS.get(rejection.reason) or f"550 {rejection.status or '5.0.0'} {rejection.reason}"
-    head = crlf(rejection.header).rstrip(b"\r\n")
     draft = Draft(
         envelope=Envelope(
             mail_from=rejection.originator,
@@ -94,7 +103,7 @@ def as_draft(rejection: Rejection, *, data: bytes, is_whole: bool, file_name: st
             ret=rejection.ret if is_whole else "HDRS",
             envid=rejection.envid,
         ),
-        header_fields=(head + b"\r\n",) if head else (),
+        header_fields=_returned_fields(rejection.header),
         body=crlf(data[len(rejection.header) :]),
         subject=rejection.subject,
         sender=rejection.sender,

@@ -198,3 +198,29 @@ def test_notices_that_return_large_messages_are_written_a_few_at_a_time(site, re
 
     assert paid == [3, 3, 2, 0]
     assert Message.objects.filter(source="DSN").count() == 8
+
+
+@pytest.mark.rule("DSN-60", "PU-28", "PU-36")
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"From alice Sun Nov 29 00:00:00 2026\n"])
+def test_what_stands_before_the_header_of_a_refused_file_breaks_no_returned_message(
+    site, pickup, transport, inbox, start
+):
+    pickup("m.eml", start + b"From: alice@fcweb.test\nTo: two@@x.test\nSubject: Offer\n\nBody\n")
+
+    transport()
+
+    (notice,) = inbox()
+    returned = notice.get_payload()[2].get_payload()[0]
+    assert (returned["From"], returned["Subject"]) == ("alice@fcweb.test", "Offer")
+    assert (returned.defects, returned.get_content()) == ([], "Body\r\n")
+
+
+@pytest.mark.rule("DSN-60", "RP-16")
+def test_the_envelope_of_a_refused_replay_file_is_no_part_of_the_returned_message(site, replay, transport, inbox):
+    replay("m.eml", replayed("<two@@x.test>"))
+
+    transport()
+
+    (notice,) = inbox()
+    returned = notice.get_payload()[2].get_payload()[0]
+    assert [name for name in returned if name not in {"Received", "Message-ID", "Date"}] == ["From", "Subject"]
