@@ -20,6 +20,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
 _INTERNAL = re.compile(r"received|x-ms-exchange-(organization|forest)-.*")
 _ADDRESS_TYPE = re.compile(r"[A-Za-z0-9-]{1,64}")
 _MAX_LINE = 998  # RFC 5322: characters a line has at most
+_SHOWN_HEADER = 64 * 1024
 _MAX_VALUE = 900  # of one field, its name beside it
 
 
@@ -196,7 +197,11 @@ def _diagnosed(notice: Notice) -> bool:
 
 
 def _original_lines(notice: Notice) -> str:
-    return notice.original_header.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "").rstrip("\n")
+    """Return the header of the original for people: as much as anybody reads, in whole lines."""
+    header = notice.original_header
+    if len(header) > _SHOWN_HEADER:
+        header = header[: header.rfind(b"\n", 0, _SHOWN_HEADER) + 1] + b"[...]"
+    return header.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "").rstrip("\n")
 
 
 def _attempts(recipient: NoticeRecipient, labels: Labels) -> list[str]:

@@ -156,3 +156,17 @@ def test_the_end_of_all_attempts_is_written_as_people_write_it(day, french, engl
         )
         for kind in ("plain", "html"):
             assert words in message.get_body((kind,)).get_content()
+
+
+@pytest.mark.rule("DSN-25", "QL-13")
+def test_people_read_the_start_of_a_huge_header_and_programs_all_of_it():
+    header = b"Subject: s\r\n" + b"".join(b"X-%d: %s\r\n" % (n, b"x" * 60) for n in range(20_000)) + b"\r\n"
+
+    data = written("failed", LOST, about=original(header=header, content=None))
+
+    message, people, _status, returned = parts(data)
+    assert returned.get_payload().rstrip("\r\n").encode() == header.rstrip(b"\r\n")
+    for part in people.get_payload():
+        shown = part.get_payload(decode=True)
+        assert 60_000 < len(shown) < 70_000
+        assert b"X-0: " in shown and b"x\r\n[...]" in shown
