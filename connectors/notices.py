@@ -211,7 +211,7 @@ def compose(
             language=TAGS[language],
             from_address=manner.from_address,
             to_address=original.mail_from,
-            message_id=f"<{identity}@{host}>",
+            message_id=f"<{identity}@{_dns_name(host)}>",
             date=format_datetime(now),
             generating_server=host,
             reporting_mta=manner.reporting_mta,

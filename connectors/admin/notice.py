@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from connectors import configuration, node_configuration, remote_domains
 from connectors.admin.labelled import LabelledAdmin, shown_at
 from connectors.mail import notice_markup
+from connectors.mail.address import is_valid_domain
 from connectors.mail.notice_markup import MarkupError
 from connectors.mail.timespan import format_timespan
 from connectors.models import NoticeSettings, NoticeText, RemoteDomain
@@ -73,6 +74,18 @@ class NoticeSettingsForm(forms.ModelForm):
         model = NoticeSettings
         fields = [name for _title, names in _FIELDSETS for name in names]
         field_classes = {"delay_after": TimeSpanField}
+
+    def clean_internal_reporting_authority(self) -> str:
+        return self._domain("internal_reporting_authority")
+
+    def clean_external_reporting_authority(self) -> str:
+        return self._domain("external_reporting_authority")
+
+    def _domain(self, name: str) -> str:
+        domain = str(self.cleaned_data[name])
+        if domain and not is_valid_domain(domain):
+            raise ValidationError(_("“%(domain)s” is not a domain name.") % {"domain": domain})
+        return domain
 
     def clean_delay_after(self) -> Any:
         delay = self.cleaned_data["delay_after"]

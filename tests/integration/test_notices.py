@@ -486,6 +486,19 @@ def test_a_delay_shorter_than_the_first_retries_is_refused(db):
     assert fine.errors == {}
 
 
+@pytest.mark.rule("DSN-31", "DSN-50")
+@pytest.mark.parametrize("name", ["internal_reporting_authority", "external_reporting_authority"])
+@pytest.mark.parametrize(
+    "domain, accepted", [("", True), ("fcweb.test", True), ("münchen.example", True), ("a b;c", False)]
+)
+def test_a_reporting_authority_is_a_domain(db, name, domain, accepted):
+    values = {field: getattr(NoticeSettings(), field) for field in notice_admin.NoticeSettingsForm.base_fields}
+
+    form = notice_admin.NoticeSettingsForm(values | {name: domain})
+
+    assert list(form.errors) == ([] if accepted else [name])
+
+
 @pytest.fixture
 def viewer(client, db):
     """A person who may see notices, signed in."""

@@ -164,7 +164,7 @@ def test_people_read_the_start_of_a_huge_header_and_programs_all_of_it():
 
     data = written("failed", LOST, about=original(header=header, content=None))
 
-    message, people, _status, returned = parts(data)
+    _message, people, _status, returned = parts(data)
     assert returned.get_payload().rstrip("\r\n").encode() == header.rstrip(b"\r\n")
     for part in people.get_payload():
         shown = part.get_payload(decode=True)
