@@ -15,7 +15,7 @@ from datetime import datetime
 from django.db import transaction
 
 from connectors import notices, remote_domains, routing_table, spool, submitters
-from connectors.choices import RecipientState, ReportDue, SourceKind
+from connectors.choices import GroupReports, RecipientState, ReportDue, SourceKind
 from connectors.conf import TransportConfig
 from connectors.mail import dsn, loops
 from connectors.mail.address import TypedAddress
@@ -75,6 +75,7 @@ class _Office:
     remote: Mapping[str, Switches]  # by domain outside (DSN-13)
     texts: Mapping[tuple[str, str, str], str]
     languages: Mapping[str, str]  # by proxy key of the sender
+    managers: frozenset[str]  # proxy keys of those who hear of the members of a group (DSN-11)
     now: datetime
 
 
@@ -130,7 +131,9 @@ def _open_office(
     known = submitters.load(node)
     told = {debt.message.mail_from for debt in debts} | {settings.monitoring_address}
     keys = {_key(debt.message.mail_from) for debt in debts if debt.message.mail_from}
-    rows = ProxyAddress.objects.filter(key__in=keys).exclude(recipient__language="")
+    proxies = ProxyAddress.objects.filter(key__in=keys)
+    rows = proxies.exclude(recipient__language="")
+    managers = proxies.filter(recipient__managed_groups__reports_to=GroupReports.MANAGER)
     return _Office(
         node=node,
         config=config,
@@ -141,6 +144,7 @@ def _open_office(
         remote=remote_domains.load(),
         texts=notices.custom_texts(),
         languages=dict(rows.values_list("key", "recipient__language")),
+        managers=frozenset(managers.values_list("key", flat=True)),
         now=now,
     )
 
@@ -160,10 +164,15 @@ def _told(debt: _Debt, manner: Manner) -> list[MessageRecipient]:
     return [r for r in debt.recipients if allowed and _wants(r, debt.action)]
 
 
-def _allowed(debt: _Debt, known: Submitters) -> bool:
-    """Tell whether the sender may be told: of a Pickup file only one the submitter may use, or one inside (A-26)."""
+def _allowed(debt: _Debt, office: _Office) -> bool:
+    """Tell whether the sender may be told: of a Pickup file only one the submitter may use, or one inside (A-26).
+
+    The manager of a group is told of its members wherever they are: an administrator chose them, no file did.
+    """
     message = debt.message
-    return message.source != SourceKind.PICKUP or known.may_notify(message.owner_uid, message.mail_from)
+    if message.source != SourceKind.PICKUP or office.known.may_notify(message.owner_uid, message.mail_from):
+        return True
+    return all(r.group for r in debt.recipients) and _key(message.mail_from) in office.managers
 
 
 def _wants(recipient: MessageRecipient, action: ReportDue) -> bool:
@@ -176,7 +185,7 @@ def _notices(debt: _Debt, office: _Office) -> list[Submission]:
     message = debt.message
     manner = notices.manner_for(message.mail_from, office.manners, office.known.table, office.remote)
     told = _told(debt, manner)
-    if not told or not _allowed(debt, office.known):
+    if not told or not _allowed(debt, office):
         return []
     header, fields = _header_of(message, office.config)
     if loops.is_automatic(fields):

@@ -238,6 +238,22 @@ def test_failures_of_members_go_to_the_manager_alone(site, pickup, transport, da
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.rule("DSN-11")
+@pytest.mark.parametrize("manager, told", [("boss@outside.test", 1), ("", 0)])
+def test_a_manager_outside_is_told_because_an_administrator_chose_them(site, pickup, transport, manager, told):
+    recipients.add("contact", "boss@outside.test", external="boss@outside.test")
+    lost = recipients.add("contact", "lost@fcweb.test", external="SAP:42")
+    make_group("team@fcweb.test", lost, reports_to="manager" if manager else None, manager=manager or None)
+    sender = b"alice@fcweb.test" if manager else b"boss@outside.test"  # whom no user of Pickup may name
+    pickup("plan.eml", TEAM.replace(b"alice@fcweb.test", sender))
+
+    transport()
+
+    notices = TrackingEvent.objects.filter(event="DSN")
+    assert [event.recipients.get().address for event in notices] == ["boss@outside.test"] * told
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.rule("DSN-11", "DSN-6")
 def test_a_group_without_reports_fails_silently(site, pickup, transport, data_dir):
     lost = recipients.add("contact", "lost@fcweb.test", external="SAP:42")
