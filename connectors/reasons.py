@@ -123,8 +123,11 @@ REASONS = {
         cure=_("Find that program, for example a virus scanner or a clean-up job, and exclude the directory."),
     ),
     "NO_NOTICE_ADDRESSEE": Reason(
-        sentence=_("The message would be returned to its sender, but its sender is empty: nobody can be told."),
-        cure=_("Correct the recipient, or drop the file: a notice is never answered with a notice."),
+        sentence=_(
+            "The message would be returned to its sender, but nobody may be told: the sender is empty or not one this "
+            "user may name, the message is itself an automatic answer, or NOTIFY forbids it."
+        ),
+        cure=_("Correct what is refused, or delete the file: a notice is never answered with a notice."),
     ),
 }
 

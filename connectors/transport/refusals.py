@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from connectors.mail import loops
-from connectors.mail.envelope import Envelope
+from connectors.mail.envelope import Envelope, asks
 from connectors.mail.header import Field, HeaderError, crlf, split
 from connectors.mail.pickup_format import INJECTED
 from connectors.mail.verdict import Draft, Fate, Rejection
@@ -42,22 +42,15 @@ def looping(draft: Draft, file_name: str, node: Node) -> Refusal | None:
 
 
 def untellable(draft: Draft) -> Rejection | None:
-    """Return the rejection of a refused message whose refusal nobody can be told, or None (DSN-7, MT-4).
+    """Return the rejection of a refused message whose refusal nobody may be told, or None (DSN-6, DSN-7, MT-4).
 
     It never entered a queue, so that its file must stay: as a bad file, for a person to decide.
     """
-    if draft.envelope.mail_from and not loops.is_automatic(_fields(draft)):
+    asked = [r.notify for r in draft.envelope.recipients] + [r.notify for r in draft.bad_recipients]
+    is_wanted = any(asks(notify, "FAILURE", default=True) for notify in asked)
+    if draft.envelope.mail_from and is_wanted and not loops.is_automatic(_fields(draft)):
         return None
-    return Rejection(
-        fate=Fate.BAD,
-        reason="NO_NOTICE_ADDRESSEE",
-        originator=draft.envelope.mail_from,
-        recipients=draft.envelope.recipients,
-        bad_recipients=draft.bad_recipients,
-        message_id=draft.message_id,
-        subject=draft.subject,
-        sender=draft.sender,
-    )
+    return as_bad(draft, "NO_NOTICE_ADDRESSEE")
 
 
 def _returned_fields(header: bytes) -> tuple[bytes, ...]:

@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from connectors.choices import RecipientState
 from connectors.conf import transport_config
-from connectors.models import Message, MessageRecipient, Node, NoticeSettings
+from connectors.models import Message, MessageRecipient, Node, NoticeSettings, SourceFile
 from connectors.transport import reports
 from tracking.models import TrackingEvent
 
@@ -152,26 +152,37 @@ def test_never_holds_for_an_address_that_cannot_be_read(site, replay, transport,
     assert fails == {"two@@x.test": "", "three@@x.test": notice["Message-ID"]}
 
 
-@pytest.mark.rule("DSN-6", "DSN-25", "DSN-31", "DSN-32")
-@pytest.mark.parametrize(
-    "receiver, told",
-    [("<two@@x.test> NOTIFY=DELAY,FAILURE ORCPT=rfc822;2@x.test", True), ("<two@@x.test> NOTIFY=NEVER", False)],
-)
-def test_a_file_without_a_readable_address_is_returned_as_its_sender_asked(
-    site, replay, transport, inbox, receiver, told
-):
+@pytest.mark.rule("DSN-25", "DSN-31", "DSN-32")
+def test_a_file_without_a_readable_address_is_returned_as_its_sender_asked(site, replay, transport, inbox):
+    receiver = "<two@@x.test> NOTIFY=DELAY,FAILURE ORCPT=rfc822;2@x.test"
     replay("m.eml", replayed(receiver, sender=f"<{ALICE}> RET=HDRS ENVID=order+2B7"))
 
     transport()
 
-    notices = inbox()
-    assert len(notices) == told
-    for notice in notices:
-        about, recipient = groups(notice)
-        assert about["Original-Envelope-Id"] == "order+7"
-        assert recipient["Original-Recipient"] == "rfc822;2@x.test"
-        assert notice.get_payload()[2].get_content_type() == "text/rfc822-headers"
-    assert TrackingEvent.objects.get(event="FAIL").reference == (notices[0]["Message-ID"] if told else "")
+    (notice,) = inbox()
+    about, recipient = groups(notice)
+    assert about["Original-Envelope-Id"] == "order+7"
+    assert recipient["Original-Recipient"] == "rfc822;2@x.test"
+    assert notice.get_payload()[2].get_content_type() == "text/rfc822-headers"
+    assert TrackingEvent.objects.get(event="FAIL").reference == notice["Message-ID"]
+
+
+@pytest.mark.rule("DSN-6", "DSN-61", "MT-4")
+@pytest.mark.parametrize("notify", ["NEVER", "SUCCESS,DELAY"])
+@pytest.mark.parametrize("receiver, size", [("<two@@x.test>", 1), ("<IMCEAFAX-1@fcweb.test>", 2000)])
+def test_a_file_that_never_entered_and_may_not_be_told_of_stays_as_a_bad_file(
+    site, replay, transport, notify, receiver, size
+):
+    Node.objects.update(max_message_bytes=1000)
+    path = replay("m.eml", replayed(f"{receiver} NOTIFY={notify}", body=b"x" * size + b"\r\n"))
+
+    transport()
+
+    row = SourceFile.objects.get()
+    assert (row.state, row.reason) == ("bad", "NO_NOTICE_ADDRESSEE")
+    assert path.with_suffix(".bad").read_bytes().startswith(b"X-Sender: <alice@fcweb.test>\r\n")
+    assert [event.event for event in TrackingEvent.objects.all()] == ["BADMAIL"]
+    assert Message.objects.count() == 0
 
 
 @pytest.mark.rule("DSN-25", "DSN-60", "PU-43")
