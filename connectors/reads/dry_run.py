@@ -85,7 +85,11 @@ def run(data: bytes, *, stage: str, now: datetime) -> DryRun:
     assert door is not None
     verdict = door.reader(data, _NOBODY)
     if isinstance(verdict, Rejection):
-        return _rejected(verdict)
+        draft, _refused = refusals.as_draft(verdict, data=data, is_whole=True, file_name="")
+        return _rejected((verdict.fate is Fate.NOTICE and refusals.untellable(draft)) or verdict)
+    refusal = _refusal(verdict, data, node)
+    if isinstance(refusal, Rejection):
+        return _rejected(refusal)
     sent = submission.from_draft(
         verdict,
         node=node,
@@ -95,7 +99,7 @@ def run(data: bytes, *, stage: str, now: datetime) -> DryRun:
         source_file="",
         source_key="",
         owner_uid=_NOBODY,
-        refusal=_refusal(verdict, data, node),
+        refusal=refusal,
     )
     if sent.refusal is not None:
         shown = _shown(sent, warnings=verdict.warnings, fate="notice", tone="fail", sentence=_returned())
@@ -103,14 +107,19 @@ def run(data: bytes, *, stage: str, now: datetime) -> DryRun:
     return _routed(sent, node, warnings=verdict.warnings)
 
 
-def _refusal(draft: Draft, data: bytes, node: Node) -> submission.Refusal | None:
-    """Return why the limits refuse the whole message, if they do (PU-43, RP-2, QL-4 to QL-6, QL-12)."""
+def _refusal(draft: Draft, data: bytes, node: Node) -> submission.Refusal | Rejection | None:
+    """Return why the limits refuse the whole message, if they do (PU-43, RP-2, QL-4 to QL-6, QL-12).
+
+    What is refused before it enters a queue is a bad file when nobody may be told.
+    """
     size = len(data)
     if draft.has_org_headers:
         original = replay_format.original_size(b"".join(draft.header_fields) + b"\r\n")
         size = size if original is None else min(size, original)
-    if node.max_message_bytes is not None and size > node.max_message_bytes:
-        return refusals.too_big(draft, "")[1]
+    is_too_big = node.max_message_bytes is not None and size > node.max_message_bytes
+    at_the_door = refusals.too_big(draft, "")[1] if is_too_big else refusals.looping(draft, "", node)
+    if at_the_door is not None:
+        return refusals.untellable(draft) or at_the_door
     table = routing_table.load(node)
     sender = draft.envelope.mail_from
     excess = limits.excess(
@@ -121,9 +130,7 @@ def _refusal(draft: Draft, data: bytes, node: Node) -> submission.Refusal | None
         is_exempt=False,
         directory=routing_table.directory_for({sender} if sender else set(), table),
     )
-    if excess is not None:
-        return submission.Refusal(text=excess.text, context=excess.context)
-    return refusals.looping(draft, "", node)
+    return None if excess is None else submission.Refusal(text=excess.text, context=excess.context)
 
 
 def _returned() -> str:

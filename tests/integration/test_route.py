@@ -117,6 +117,29 @@ class TestDryRun:
         assert found["sentence"] == "The file would be accepted, but some recipients would fail."
         assert bool(found["notice"]) == told
 
+    @pytest.mark.rule("RT-X14", "DSN-6", "DSN-7")
+    @pytest.mark.parametrize(
+        ("sender", "asked", "fate"),
+        [("alice@fcweb.test", "", "notice"), ("alice@fcweb.test", " NOTIFY=NEVER", "bad"), ("", "", "bad")],
+    )
+    @pytest.mark.parametrize(("receiver", "size"), [("bad@@fcweb.test", 1), ("IMCEAFAX-1@fcweb.test", 2000)])
+    def test_a_refused_file_nobody_may_be_told_of_is_foretold_as_bad(
+        self, site, tmp_path, replay, transport, sender, asked, fate, receiver, size
+    ):
+        type(site.node).objects.update(max_message_bytes=1000)
+        path = tmp_path / "offer.eml"
+        head = f"X-Sender: <{sender}>\r\nX-Receiver: <{receiver}>{asked}\r\nSubject: Offer\r\n\r\n"
+        path.write_bytes(head.encode() + b"x" * size + b"\r\n")
+
+        found = shown("--file", str(path), "--via", "replay")
+
+        assert (found["fate"], bool(found["notice"])) == (fate, fate == "notice")
+        replay("offer.eml", path.read_bytes())
+        transport()
+        real = SourceFile.objects.get()
+        assert real.state == fate
+        assert real.reason == (found["reason"] if fate == "bad" else "")
+
     @pytest.mark.rule("RT-X14", "DR-14", "DR-15", "DR-18", "DR-20", "HM-4")
     def test_the_file_shown_is_the_file_written(self, site, tmp_path, pickup, transport):
         path = tmp_path / "offer.eml"
