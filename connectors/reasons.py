@@ -125,7 +125,7 @@ REASONS = {
     "NO_NOTICE_ADDRESSEE": Reason(
         sentence=_(
             "The message would be returned to its sender, but nobody may be told: the sender is empty or not one this "
-            "user may name, the message is itself an automatic answer, or NOTIFY forbids it."
+            "user may name, the message is itself an automatic answer, or NOTIFY or the settings of notices forbid it."
         ),
         cure=_("Correct what is refused, or delete the file: a notice is never answered with a notice."),
     ),

@@ -86,7 +86,7 @@ def run(data: bytes, *, stage: str, now: datetime) -> DryRun:
     verdict = door.reader(data, _NOBODY)
     if isinstance(verdict, Rejection):
         draft, _refused = refusals.as_draft(verdict, data=data, is_whole=True, file_name="")
-        return _rejected((verdict.fate is Fate.NOTICE and refusals.untellable(draft)) or verdict)
+        return _rejected((verdict.fate is Fate.NOTICE and _untellable(draft, node)) or verdict)
     refusal = _refusal(verdict, data, node)
     if isinstance(refusal, Rejection):
         return _rejected(refusal)
@@ -107,6 +107,10 @@ def run(data: bytes, *, stage: str, now: datetime) -> DryRun:
     return _routed(sent, node, warnings=verdict.warnings)
 
 
+def _untellable(draft: Draft, node: Node) -> Rejection | None:
+    return refusals.untellable(draft, tells=refusals.tells_failures(node))
+
+
 def _refusal(draft: Draft, data: bytes, node: Node) -> submission.Refusal | Rejection | None:
     """Return why the limits refuse the whole message, if they do (PU-43, RP-2, QL-4 to QL-6, QL-12).
 
@@ -119,7 +123,7 @@ def _refusal(draft: Draft, data: bytes, node: Node) -> submission.Refusal | Reje
     is_too_big = node.max_message_bytes is not None and size > node.max_message_bytes
     at_the_door = refusals.too_big(draft, "")[1] if is_too_big else refusals.looping(draft, "", node)
     if at_the_door is not None:
-        return refusals.untellable(draft) or at_the_door
+        return _untellable(draft, node) or at_the_door
     table = routing_table.load(node)
     sender = draft.envelope.mail_from
     excess = limits.excess(

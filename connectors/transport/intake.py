@@ -82,6 +82,7 @@ class Intake:
             empty_age=config.empty_file_age,
         )
         self.throttled_until: datetime | None = None
+        self._tells: Callable[[str], bool] | None = None  # asked of the first refused file of a batch
 
     def next_due(self) -> datetime | None:
         """Return when a file left alone, or a used-up rate, is worth another look."""
@@ -141,6 +142,7 @@ class Intake:
         return len(judged)
 
     def _take(self, held: list[Claim], now: datetime) -> tuple[list[Judged], list[SourceFile]]:
+        self._tells = None
         judged = []
         waiting = []
         unfinished = []
@@ -231,8 +233,11 @@ class Intake:
             result, refusal = refusals.too_big(result, claim.candidate.name)
         else:
             refusal = refusals.looping(result, claim.candidate.name, door.node)
-        if refusal is not None and (rejection := refusals.untellable(result)) is not None:
-            return rejection
+        if refusal is not None:
+            self._tells = self._tells or refusals.tells_failures(door.node)
+            rejection = refusals.untellable(result, tells=self._tells)
+            if rejection is not None:
+                return rejection
         if refusal is not None and not door.may_notify(uid, result.envelope.mail_from):
             return refusals.as_bad(result, "NO_NOTICE_ADDRESSEE")
         return submission.from_draft(

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
+from connectors import notices, remote_domains, routing_table
+from connectors.conf import transport_config
 from connectors.mail import loops
 from connectors.mail.envelope import Envelope, asks
 from connectors.mail.header import Field, HeaderError, crlf, split
 from connectors.mail.pickup_format import INJECTED
 from connectors.mail.verdict import Draft, Fate, Rejection
-from connectors.models import Node
+from connectors.models import Node, NoticeSettings
 from connectors.transport.submission import Refusal
 
 # Of a message over the size limit only this much is read: enough for its header.
@@ -41,14 +44,24 @@ def looping(draft: Draft, file_name: str, node: Node) -> Refusal | None:
     return Refusal(text=_TEXTS["LOOP"], context=file_name)
 
 
-def untellable(draft: Draft) -> Rejection | None:
-    """Return the rejection of a refused message whose refusal nobody may be told, or None (DSN-6, DSN-7, MT-4).
+def tells_failures(node: Node) -> Callable[[str], bool]:
+    """Return a question: does this server tell this address of failures (DSN-13, DSN-50)? Few, small queries."""
+    table, remote = routing_table.load(node), remote_domains.load()
+    manners = notices.manners(
+        NoticeSettings.load(), host=node.fqdn, domain=table.default_domain, config=transport_config()
+    )
+    return lambda address: notices.manner_for(address, manners, table, remote).tells_failures
+
+
+def untellable(draft: Draft, *, tells: Callable[[str], bool]) -> Rejection | None:
+    """Return the rejection of a refused message whose refusal nobody may be told, or None (DSN-6, DSN-7, DSN-13, MT-4).
 
     It never entered a queue, so that its file must stay: as a bad file, for a person to decide.
     """
     asked = [r.notify for r in draft.envelope.recipients] + [r.notify for r in draft.bad_recipients]
     is_wanted = any(asks(notify, "FAILURE", default=True) for notify in asked)
-    if draft.envelope.mail_from and is_wanted and not loops.is_automatic(_fields(draft)):
+    sender = draft.envelope.mail_from
+    if sender and is_wanted and tells(sender) and not loops.is_automatic(_fields(draft)):
         return None
     return as_bad(draft, "NO_NOTICE_ADDRESSEE")
 

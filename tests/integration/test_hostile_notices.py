@@ -185,6 +185,20 @@ def test_a_file_that_never_entered_and_may_not_be_told_of_stays_as_a_bad_file(
     assert Message.objects.count() == 0
 
 
+@pytest.mark.rule("DSN-13", "DSN-61", "MT-4")
+@pytest.mark.parametrize("sender, fate", [("eve@outside.test", "bad"), (ALICE, "notice")])
+def test_a_file_that_never_entered_stays_where_failures_are_not_told(site, replay, transport, inbox, sender, fate):
+    Node.objects.update(max_message_bytes=1000)
+    NoticeSettings.objects.create(external_failure_enabled=False)
+    path = replay("m.eml", replayed("<IMCEAFAX-1@fcweb.test>", sender=f"<{sender}>", body=b"x" * 2000 + b"\r\n"))
+
+    transport()
+
+    assert SourceFile.objects.get().state == fate
+    assert path.with_suffix(".bad").exists() == (fate == "bad")
+    assert len(inbox()) == (fate == "notice")
+
+
 @pytest.mark.rule("DSN-25", "DSN-60", "PU-43")
 def test_a_file_read_in_part_alone_is_not_returned_as_if_it_were_whole(site, pickup, transport, inbox):
     Node.objects.update(max_message_bytes=1000)
