@@ -182,12 +182,12 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
         return 0
     if seen.verb == Verb.DRAIN:
         return _drain(seen, config, now)
-    failed = _export(seen, config) if seen.verb in _EXPORTS else {}
+    looked, written = _export(seen, config) if seen.verb in _EXPORTS else ([], {})
     with transaction.atomic():
         job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user", "queue").get(pk=pk)
         if job.state != JobState.RUNNING or job.cursor != seen.cursor:
             return 1  # another process was faster; look again
-        keys = _next(job)
+        keys = looked if job.verb in _EXPORTS else _next(job)
         if not keys:
             _finish(job, now=now)
             return 0
@@ -196,7 +196,7 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
         elif job.queue is not None and job.queue.is_submission:
             done = submission_removal.remove(job, keys, now=now)
         elif job.verb in _EXPORTS:
-            done = _exported(job, operations.lock(keys), failed, now)
+            done = _exported(job, operations.lock(keys), written, now)
         else:
             done = operations.apply(job, operations.lock(keys), now=now)
         _note(job, done, cursor=keys[-1], now=now)
@@ -242,23 +242,28 @@ def _next(job: BulkJob) -> list[int]:
     return source.keys_after(rows, job.cursor, limit=limit)
 
 
-def _export(job: BulkJob, config: TransportConfig) -> dict[int, str]:
-    """Write the files of the next batch, before its transaction; return what could not be written."""
-    ready = QueueItem.objects.filter(pk__in=_next(job), state=ItemState.SUSPENDED).order_by("pk")
+def _export(job: BulkJob, config: TransportConfig) -> tuple[list[int], dict[int, str]]:
+    """Write the files of the next batch, before its transaction; return its copies, and what `exports.write` says."""
+    keys = _next(job)
+    ready = QueueItem.objects.filter(pk__in=keys, state=ItemState.SUSPENDED).order_by("pk")
     merged = bool(job.items) and job.queue_id is None  # copies named by `*\\Integer` (QO-9)
-    return exports.write(list(ready.values_list("pk", flat=True)), Path(job.directory), config, merged=merged)
+    found = list(ready.values_list("pk", flat=True))
+    return keys, exports.write(found, Path(job.directory), config, merged=merged)
 
 
-def _exported(job: BulkJob, copies: Sequence[Copy], failed: dict[int, str], now: datetime) -> list[Done]:
-    """Record an export; a copy must be suspended, so that it cannot leave meanwhile (QO 3.1, QO-11)."""
+def _exported(job: BulkJob, copies: Sequence[Copy], files: dict[int, str], now: datetime) -> list[Done]:
+    """Record an export; a copy must be suspended, so that it cannot leave meanwhile (QO 3.1, QO-11).
+
+    One that was suspended only after the files had been written has none, and stays as it is.
+    """
     done = []
     written: list[Copy] = []
     for copy in copies:
-        if copy.state != ItemState.SUSPENDED:
+        if copy.state != ItemState.SUSPENDED or copy.pk not in files:
             done.append(operations.unchanged(copy, "not_suspended"))
-        elif copy.pk in failed:
+        elif why := files[copy.pk]:
             facts = {"item": copy.pk, "message": copy.message, "before": copy.shown, "after": copy.shown}
-            done.append(Done(**facts, outcome=Outcome.FAILED, why=failed[copy.pk]))  # type: ignore[arg-type]
+            done.append(Done(**facts, outcome=Outcome.FAILED, why=why))  # type: ignore[arg-type]
         else:
             written.append(copy)
     if job.verb == Verb.EXPORT_REMOVE and written:

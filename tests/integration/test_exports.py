@@ -1,0 +1,86 @@
+"""Exports that meet trouble: no room, a message that cannot be read, copies that change while files are written (QO-8 to QO-11)."""
+
+import errno
+import os
+
+import pytest
+from django.utils import timezone
+
+from connectors import disk
+from connectors.choices import ItemState, QueueStatus, Verb
+from connectors.conf import transport_config
+from connectors.models import JobTarget, MessageRecipient, QueueItem
+from connectors.transport import exports, jobs
+from connectors.transport.jobs import Order
+from tests.queue_fixtures import fax_queue, queued
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NOW = timezone.now()
+
+
+@pytest.fixture
+def out(tmp_path):
+    path = tmp_path / "out"
+    path.mkdir()
+    return path
+
+
+def run(site, verb, out, **values):
+    order = Order(verb=verb, actor="ann", reason="test", directory=str(out), **values)
+    return jobs.run_to_end(jobs.start(site.node, order, now=NOW), config=transport_config(), now=NOW)
+
+
+@pytest.mark.rule("QO-11", "QO-14")
+def test_a_copy_suspended_while_files_are_written_is_not_removed_without_a_file(site, out, monkeypatch):
+    queue = fax_queue(site, status=QueueStatus.SUSPENDED)
+    item = queued(site, queue, now=NOW, with_file=True)
+    write = exports.write
+
+    def somebody_suspends(keys, *places, **facts):
+        files = write(keys, *places, **facts)
+        QueueItem.objects.filter(pk=item.pk, state=ItemState.READY).update(state=ItemState.SUSPENDED)
+        return files
+
+    monkeypatch.setattr(exports, "write", somebody_suspends)
+
+    job = run(site, Verb.EXPORT_REMOVE, out, queue=queue)
+
+    item.refresh_from_db()
+    assert (item.state, list(out.iterdir())) == (ItemState.SUSPENDED, [])
+    assert (job.changed, job.unchanged, job.failed) == (0, 1, 0)
+    assert JobTarget.objects.get().why == "not_suspended"
+    assert MessageRecipient.objects.get().item_id == item.pk
+
+
+@pytest.mark.rule("QO-1", "QO-9", "QO-11")
+@pytest.mark.parametrize("verb", [Verb.EXPORT, Verb.EXPORT_REMOVE])
+def test_a_message_that_cannot_be_read_fails_alone_among_those_that_were_picked(site, out, verb):
+    queue = fax_queue(site, status=QueueStatus.SUSPENDED)
+    hold = {"now": NOW, "state": ItemState.SUSPENDED}
+    broken, good = queued(site, queue, **hold), queued(site, queue, with_file=True, **hold)
+
+    job = run(site, verb, out, items=(broken.pk, good.pk))
+
+    assert (job.changed, job.failed) == (1, 1)
+    assert JobTarget.objects.get(outcome="failed").item == broken.pk
+    assert len(list(out.iterdir())) == 1
+    broken.refresh_from_db()
+    assert broken.state == ItemState.SUSPENDED
+
+
+@pytest.mark.rule("QO-10", "QO-11")
+def test_without_room_nothing_is_left_behind_and_nothing_is_removed(site, out, monkeypatch):
+    queue = fax_queue(site, status=QueueStatus.SUSPENDED)
+    item = queued(site, queue, now=NOW, state=ItemState.SUSPENDED, with_file=True)
+
+    def fill_up(descriptor, chunks):
+        os.write(descriptor, b"X-Sender")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(disk, "_write_all", fill_up)
+
+    job = run(site, Verb.EXPORT_REMOVE, out, queue=queue)
+
+    item.refresh_from_db()
+    assert (job.failed, item.state, list(out.iterdir())) == (1, ItemState.SUSPENDED, [])
+    assert os.strerror(errno.ENOSPC) in JobTarget.objects.get().why
