@@ -308,8 +308,8 @@ def _finish(job: BulkJob, *, now: datetime) -> None:
 def _empty_to_ready(queue_pk: int) -> None:
     """A queue in Retry whose messages all went back to Submission is Ready (QU 1.4)."""
     if not any(QueueItem.objects.filter(queue=queue_pk, state=state).exists() for state in FREE):
-        clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
-        Queue.objects.filter(pk=queue_pk, status=QueueStatus.RETRY).update(status=QueueStatus.READY, **clear)
+        emptied = Queue.objects.filter(pk=queue_pk, status=QueueStatus.RETRY)
+        emptied.update(status=QueueStatus.READY, **queue_operations.OFF_THE_LADDER)
 
 
 def cancel(job: BulkJob, *, user: AbstractBaseUser | None, actor: str, now: datetime) -> bool:

@@ -13,6 +13,9 @@ from connectors.models import IS_SUBMISSION, ConfigGeneration, ForeignConnector,
 from connectors.transport import deferral
 from connectors.transport import queue as queues
 
+# What a queue forgets when it holds nothing that waits for a retry any more (QU 1.4).
+OFF_THE_LADDER = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
+
 
 def redirect_target(node: Node, connector_name: str) -> Queue | None:
     """Return the queue that a redirect to this connector fills, made when it does not exist; None: no connector."""
@@ -68,6 +71,8 @@ def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, s
     elif verb == Verb.RESUME:
         after = implied_status(queue.pk, now=now)
         count = rows.filter(status=QueueStatus.SUSPENDED).update(status=after)
+        if count and after == QueueStatus.READY:
+            rows.update(**OFF_THE_LADDER)  # it was emptied: what comes next is tried at once
         if count and queue.delivery_type == DeliveryType.UNREACHABLE:
             ConfigGeneration.bump()  # changes made meanwhile passed it by: what waits is routed again now (RT-50)
         why = "not_suspended"

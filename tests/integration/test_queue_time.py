@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
-from connectors import choices
+from connectors import choices, event_log
 from connectors.choices import ItemState, MessageState, Priority, QueueStatus, RecipientState, Verb
 from connectors.conf import TransportConfig, transport_config
+from connectors.event_log import Event
 from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample, TransportSettings
 from connectors.queue_rows import sooner_than
 from connectors.transport import jobs, leasing, poison, queue_operations
@@ -218,6 +219,19 @@ def test_priorities_count_only_when_switched_on(site):
     assert on.expires_after(2, 250 * 1024 + 1) == timedelta(days=2)
 
 
+@pytest.mark.rule("QR-60", "RT-33")
+def test_an_urgent_message_is_in_a_batch_that_larger_older_ones_would_fill(site):
+    queue = fax_queue(site)
+    older = [queued(site, queue, now=NOW, size=1000) for _n in range(3)]
+    urgent = queued(site, queue, now=NOW, size=1000)
+    QueueItem.objects.filter(pk=urgent.pk).update(priority=Priority.HIGH)
+
+    facts = {"limit": 10, "limit_bytes": 1500, "folder_of": None, "by_priority": True}
+    leased = leasing.lease(queue, directory="/x", token="t", **facts)
+
+    assert [item.pk for item in leased] == [urgent.pk, older[0].pk]
+
+
 @pytest.mark.rule("QR-14", "QA-6", "RT-31")
 def test_an_idle_queue_goes_and_a_suspended_one_stays(site):
     idle = {"last_success_at": NOW - timedelta(minutes=4), "last_retry_at": NOW - timedelta(minutes=4)}
@@ -244,6 +258,45 @@ def test_a_queue_in_retry_that_was_emptied_is_ready(site):
 
     queue.refresh_from_db()
     assert (queue.status, queue.retry_count, queue.last_error, queue.next_retry_at) == ("Ready", 0, "", None)
+
+
+@pytest.mark.rule("QU-1", "QR-26")
+@pytest.mark.parametrize("status", [QueueStatus.SUSPENDED, QueueStatus.RETRY])
+def test_mail_that_comes_into_an_emptied_queue_is_tried_at_once(site, transport, status):
+    ladder = {"retry_count": 12, "last_error": "451 4.3.5 x", "first_retry_at": NOW}
+    queue = fax_queue(site, status=status, next_retry_at=NOW + timedelta(hours=5), **ladder)
+    item = queued(site, queue, now=NOW)
+    order = Order(verb=Verb.REMOVE, actor="ann", queue=queue)
+    jobs.run_to_end(jobs.start(site.node, order, now=NOW), config=transport_config(), now=NOW)
+    jobs.operate_queue(queue, Verb.RESUME, actor="ann", now=NOW)
+    transport(NOW)
+
+    queue.refresh_from_db()
+    assert (queue.status, queue.retry_count, queue.last_error) == (QueueStatus.READY, 0, "")
+    later = queued(site, queue, now=NOW, with_file=True)
+    transport(NOW)
+    item.refresh_from_db()
+    later.refresh_from_db()
+    assert (item.state, later.state) == (ItemState.REMOVED, ItemState.DELIVERED)
+
+
+@pytest.mark.rule("QR-41", "QX-9")
+def test_the_alarm_of_a_directory_ends_when_it_takes_mail_again_though_the_queue_was_emptied(site, transport):
+    queue = fax_queue(site)
+    site.drop.rmdir()
+    queued(site, queue, now=NOW, with_file=True)
+    transport(NOW)
+    assert event_log.is_open(Event.NO_DROP_DIRECTORY, "Fax")
+    order = Order(verb=Verb.REMOVE, actor="ann", queue=queue)
+    jobs.run_to_end(jobs.start(site.node, order, now=NOW), config=transport_config(), now=NOW)
+    transport(NOW + timedelta(seconds=10))
+    site.drop.mkdir()
+    queued(site, queue, now=NOW, with_file=True)
+
+    transport(NOW + timedelta(seconds=20))
+
+    assert len(list(site.drop.glob("*.eml"))) == 1
+    assert not event_log.is_open(Event.NO_DROP_DIRECTORY, "Fax")
 
 
 @pytest.mark.rule("QR-60", "RT-33")
