@@ -123,7 +123,7 @@ def _suspend(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
 
 def _resume(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
     done = []
-    still: list[int] = []
+    still: list[Copy] = []
     moving: list[int] = []
     poisoned: list[Copy] = []
     for copy in copies:
@@ -131,15 +131,17 @@ def _resume(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
             poisoned.append(copy)
             done.append(changed(copy, MessageState.SUBMITTED))
         elif copy.state == ItemState.SUSPENDED and copy.pending in {"", Pending.SUSPEND}:
-            still.append(copy.pk)
+            still.append(copy)
             done.append(changed(copy, ItemState.READY))
         elif copy.state in _IN_TRANSFER and copy.pending == Pending.SUSPEND:
             moving.append(copy.pk)
             done.append(changed(copy, copy.state))
         else:
             done.append(unchanged(copy, _why(copy) if copy.pending or copy.state not in WAITING else "not_suspended"))
-    QueueItem.objects.filter(pk__in=bulk.among(still)).update(state=ItemState.READY, pending="", pending_by="")
+    free = {"state": ItemState.READY, "pending": "", "pending_by": ""}
+    QueueItem.objects.filter(pk__in=bulk.among([copy.pk for copy in still])).update(**free)
     QueueItem.objects.filter(pk__in=moving).update(pending="", pending_by="")
+    queue_operations.catch_up({copy.queue for copy in still})
     _leave_poison(poisoned, job, now)
     return done
 
