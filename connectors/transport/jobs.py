@@ -129,7 +129,8 @@ def _check(node: Node, order: Order) -> None:
     if len(order.items) > _MAX_PICKED:
         raise FcwebError(_("Too many rows were picked; use the filter."), code="TOO_MANY_ITEMS", rule="QO-1")
     if order.verb == Verb.REDIRECT and queue_operations.redirect_target(node, order.connector_name) is None:
-        text = _("There is no enabled connector “%(name)s”.") % {"name": order.connector_name[:64]}
+        text = _("There is no enabled connector “%(name)s” on the server %(server)s.")
+        text %= {"name": order.connector_name[:64], "server": node.name}
         raise FcwebError(text, code="CONNECTOR_NOT_FOUND", rule="QO-13")
     if order.verb == Verb.DRAIN:
         drain.check(node, to=order.connector_name, directory=order.directory)

@@ -337,12 +337,32 @@ def _redirect(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]
                 for copy in moved
             ]
         )
+        if queue_operations.parts_recipients(target):
+            _part(chosen)
     return [
         changed(copy, job.connector_name[:40])
         if copy.pk in chosen
         else unchanged(copy, "same_queue" if target and copy.queue == target.pk else _why(copy))
         for copy in copies
     ]
+
+
+def _part(keys: set[int]) -> None:
+    """Leave each of these copies its first recipient; the others get copies of their own, which wait the same way."""
+    rows = MessageRecipient.objects.filter(item__in=bulk.among(keys), state=RecipientState.QUEUED).order_by("pk")
+    first: set[int] = set()
+    others: list[tuple[int, int]] = []
+    for recipient, item in rows.values_list("pk", "item_id"):
+        if item in first:
+            others.append((recipient, item))
+        first.add(item)
+    items = QueueItem.objects.in_bulk({item for _recipient, item in others})
+    fields = ("queue_id", "message_id", "state", "priority", "entered_at", "pending", "pending_by")
+    parts = [QueueItem(**{name: getattr(items[item], name) for name in fields}) for _recipient, item in others]
+    made = QueueItem.objects.bulk_create(parts)
+    QueueItem.objects.filter(pk__in=bulk.among(list(items))).update(is_whole=False)
+    found = [(part.pk, recipient) for part, (recipient, _item) in zip(made, others, strict=True)]
+    bulk.update(MessageRecipient, ["item"], found)
 
 
 def _why(copy: Copy) -> str:

@@ -21,9 +21,18 @@ OFF_THE_LADDER = {"last_error": "", "retry_count": 0, "first_retry_at": None, "n
 
 
 def redirect_target(node: Node, connector_name: str) -> Queue | None:
-    """Return the queue that a redirect to this connector fills, made when it does not exist; None: no connector."""
-    connector = ForeignConnector.objects.filter(name_key=connector_name.casefold(), enabled=True).first()
+    """Return the queue that a redirect to this connector fills, made when it does not exist.
+
+    None: there is no such connector, it is disabled, or this server is none of its source servers.
+    """
+    served = ForeignConnector.objects.filter(enabled=True, source_transport_servers=node)
+    connector = served.filter(name_key=connector_name.casefold()).first()
     return None if connector is None else next(iter(queues_of(node, connector)), None)
+
+
+def parts_recipients(queue: Queue) -> bool:
+    """Tell whether each file of this queue's connector names one recipient alone (DR-20)."""
+    return ForeignConnector.objects.filter(guid=queue.next_hop_connector, one_recipient_per_file=True).exists()
 
 
 def queues_of(node: Node, connector: ForeignConnector) -> list[Queue]:
