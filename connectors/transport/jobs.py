@@ -7,6 +7,7 @@ Leaves to neighbours: what a verb does to rows (operations) and files (exports).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -30,6 +31,7 @@ from connectors.transport.operations import Copy, Done
 from connectors.transport.safety_net import Wanted
 from fcweb import bulk, one_writer
 
+logger = logging.getLogger(__name__)
 _BATCH = {Verb.SUSPEND: 2000, Verb.RESUME: 2000, Verb.REDIRECT: 1000, Verb.EXPORT: 100, Verb.EXPORT_REMOVE: 100}
 _USUAL_BATCH = 500  # removals and resubmissions, which write events and recipients too
 _TURN = 0.2  # seconds of one round
@@ -154,17 +156,18 @@ def _check(node: Node, order: Order) -> None:
 def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
     """Finish what waited for a transfer to fail, then work the oldest job for a moment; return the copies looked at.
 
-    Its batches share one round of the other stages, which have their turn several times a second.
+    Its batches share one round of the other stages, which have their turn several times a second. A job that has to
+    wait, or is over, gives its turn to the next one.
     """
     settled = operations.settle_pending(node, now=now)
-    oldest = BulkJob.objects.filter(node=node, state=JobState.RUNNING).order_by("pk").values_list("pk", flat=True)
-    pk = oldest.first()
+    running = BulkJob.objects.filter(node=node, state=JobState.RUNNING).order_by("pk")
     until = time.monotonic() + _TURN
     looked = 0
-    while pk is not None and (seen := work(pk, config=config, now=now)):
-        looked += seen
-        if time.monotonic() >= until:
-            break
+    for pk in list(running.values_list("pk", flat=True)):
+        while seen := work(pk, config=config, now=now):
+            looked += seen
+            if time.monotonic() >= until:
+                return settled + looked
     return settled + looked
 
 
@@ -208,25 +211,41 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
 def _drain(seen: BulkJob, config: TransportConfig, now: datetime) -> int:
     """Work one batch of a drain: files, commit, names (QO-13 a); one that cannot be written ends it.
 
-    One process at a time: the hidden files of a batch are nobody else's.
+    One process at a time: the hidden files of a batch are nobody else's. It is over only when the files of what was
+    moved have their names: while their directory is away it waits.
     """
     with owner.exclusively(config.run_dir, "drain") as is_only:
         if not is_only:
             return 0
-        keys, failed = drain.prepare(seen, config)
-        if not keys and not drain.is_over(seen.node):
-            return 0
-        with transaction.atomic():
-            job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user").get(pk=seen.pk)
-            if job.state != JobState.RUNNING:
+        try:
+            keys, failed = drain.prepare(seen, config)
+            has_to_wait = not keys and not drain.is_over(seen.node)
+            if has_to_wait or not _move(seen.pk, keys, failed, now):
                 return 0
-            if keys:
-                done = drain.move(job, operations.lock(keys), failed, now=now)
-                _note(job, done, cursor=job.cursor + len(keys), now=now)
-            if failed or not keys:
-                _finish(job, now=now)
-        drain.publish(seen)
+            drain.publish(seen)
+        except OSError as error:
+            logger.warning("drain waits for its directory", extra={"job": seen.pk, "error": str(error)})
+            return 0
+        if failed or not keys:
+            _end_drain(seen.pk, now)
         return len(keys)
+
+
+def _move(pk: int, keys: Sequence[int], failed: dict[int, str], now: datetime) -> bool:
+    """End the copies of a batch; tell whether the drain still runs."""
+    with transaction.atomic():
+        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node").get(pk=pk)
+        if job.state == JobState.RUNNING and keys:
+            done = drain.move(job, operations.lock(keys), failed, now=now)
+            _note(job, done, cursor=job.cursor + len(keys), now=now)
+    return job.state == JobState.RUNNING
+
+
+def _end_drain(pk: int, now: datetime) -> None:
+    with transaction.atomic():
+        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user").get(pk=pk)
+        if job.state == JobState.RUNNING:
+            _finish(job, now=now)
 
 
 def _next(job: BulkJob) -> list[int]:
