@@ -237,7 +237,7 @@ def test_a_queue_is_not_redirected_to_a_connector_of_other_servers(site):
     queue = fax_queue(site)
     queued(site, queue, now=NOW)
 
-    with pytest.raises(FcwebError, match="node.test") as caught:
+    with pytest.raises(FcwebError, match="on the server node") as caught:
         run(site, Verb.REDIRECT, queue=queue, connector_name="Other")
 
     assert caught.value.code == "CONNECTOR_NOT_FOUND"
