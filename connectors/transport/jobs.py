@@ -26,7 +26,7 @@ from connectors.choices import FREE, REMOVALS, DeliveryType, ItemState, JobScope
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
-from connectors.transport import drain, exports, operations, queue_operations, safety_net, submission_removal
+from connectors.transport import drain, exports, job_audit, operations, queue_operations, safety_net, submission_removal
 from connectors.transport.operations import Copy, Done
 from connectors.transport.safety_net import Wanted
 from fcweb import bulk, one_writer
@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 _BATCH = {Verb.SUSPEND: 2000, Verb.RESUME: 2000, Verb.REDIRECT: 1000, Verb.EXPORT: 100, Verb.EXPORT_REMOVE: 100}
 _USUAL_BATCH = 500  # removals and resubmissions, which write events and recipients too
 _TURN = 0.2  # seconds of one round
+_PAUSE = 0.02  # seconds between two looks at files another process writes
 _EXPORTS = frozenset({Verb.EXPORT, Verb.EXPORT_REMOVE})
 _MAX_PICKED = 200  # rows ticked by hand
 
@@ -88,7 +89,7 @@ def start(node: Node, order: Order, *, now: datetime) -> BulkJob:
             last_item=last_item,
             total=source.count(rows),
         )
-        _audit(job, LogEntry.Action.CREATE, order.user, before="", after="")
+        job_audit.write(job, LogEntry.Action.CREATE, order.user, before="", after="")
     return job
 
 
@@ -123,7 +124,7 @@ def start_again(
             last_item=queue_rows.newest_item(),
             total=safety_net.kept(node, wanted).filter(delivered_at__lte=snapshot).count(),
         )
-        _audit(job, LogEntry.Action.CREATE, user, before="", after="")
+        job_audit.write(job, LogEntry.Action.CREATE, user, before="", after="")
     return job
 
 
@@ -172,11 +173,14 @@ def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
 
 
 def run_to_end(job: BulkJob, *, config: TransportConfig, now: datetime) -> BulkJob:
-    """Work a job until nothing is left; return it as it ended."""
-    while work(job.pk, config=config, now=now):
-        pass
-    job.refresh_from_db()
-    return job
+    """Work a job until nothing is left; return it as it ended. Where another process writes its files, it is awaited."""
+    while True:
+        while work(job.pk, config=config, now=now):
+            pass
+        job.refresh_from_db()
+        if job.state != JobState.RUNNING or job.verb not in _EXPORTS:
+            return job
+        time.sleep(_PAUSE)
 
 
 def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
@@ -186,9 +190,16 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
         return 0
     if seen.verb == Verb.DRAIN:
         return _drain(seen, config, now)
+    if seen.verb not in _EXPORTS:
+        return _batch(seen, config, now)
+    with owner.exclusively(config.run_dir, "export") as is_only:  # two would take each other's hidden files away
+        return _batch(seen, config, now) if is_only else 0
+
+
+def _batch(seen: BulkJob, config: TransportConfig, now: datetime) -> int:
     looked, written = _export(seen, config) if seen.verb in _EXPORTS else ([], {})
     with transaction.atomic():
-        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user", "queue").get(pk=pk)
+        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user", "queue").get(pk=seen.pk)
         if job.state != JobState.RUNNING or job.cursor != seen.cursor:
             return 1  # another process was faster; look again
         keys = looked if job.verb in _EXPORTS else _next(job)
@@ -322,7 +333,7 @@ def _finish(job: BulkJob, *, now: datetime) -> None:
     if job.verb == Verb.RESUBMIT and job.queue_id is not None:
         _empty_to_ready(job.queue_id)
     job.refresh_from_db()
-    _audit(job, LogEntry.Action.UPDATE, job.user, before=JobState.RUNNING, after=JobState.DONE)
+    job_audit.write(job, LogEntry.Action.UPDATE, job.user, before=JobState.RUNNING, after=JobState.DONE)
 
 
 def _empty_to_ready(queue_pk: int) -> None:
@@ -339,7 +350,9 @@ def cancel(job: BulkJob, *, user: AbstractBaseUser | None, actor: str, now: date
         if not running.update(state=JobState.CANCELLED, finished_at=now):
             return False
         job.refresh_from_db()
-        _audit(job, LogEntry.Action.UPDATE, user, before=JobState.RUNNING, after=f"{JobState.CANCELLED} {actor}")
+        job_audit.write(
+            job, LogEntry.Action.UPDATE, user, before=JobState.RUNNING, after=f"{JobState.CANCELLED} {actor}"
+        )
     return True
 
 
@@ -368,33 +381,5 @@ def operate_queue(
         JobTarget.objects.create(
             job=job, message=0, item=0, outcome=outcome, before=before, after=after, why=why, at=now
         )  # the queue itself: no message has the number 0
-        _audit(job, LogEntry.Action.CREATE, user, before=before, after=after, why=why)
+        job_audit.write(job, LogEntry.Action.CREATE, user, before=before, after=after, why=why)
     return job
-
-
-def _audit(job: BulkJob, action: int, user: AbstractBaseUser | None, *, before: str, after: str, why: str = "") -> None:
-    """Write who did what to which set, and what came of it (QO-12)."""
-    facts = {
-        "verb": job.verb,
-        "scope": job.scope,
-        "actor": job.actor,
-        "reason": job.reason,
-        "queue": job.queue_name,
-        "filter": job.filter_text,
-        "items": job.items,
-        "recipient": job.recipient,
-        "connector": job.connector_name,
-        "directory": job.directory,
-        "kept_message": job.kept_message,
-        "kept_from": job.kept_from.isoformat() if job.kept_from else "",
-        "kept_until": job.kept_until.isoformat() if job.kept_until else "",
-        "with_ndr": {Verb.REMOVE_NDR: True, Verb.REMOVE: False, Verb.EXPORT_REMOVE: False}.get(Verb(job.verb)),
-        "last_item": job.last_item,
-        "total": job.total,
-        "changed": job.changed,
-        "unchanged": job.unchanged,
-        "failed": job.failed,
-        "why": why,
-    }
-    changes = {"status": [before, after]} if before or after else {}
-    LogEntry.objects.log_create(job, force_log=True, action=action, actor=user, changes=changes, additional_data=facts)

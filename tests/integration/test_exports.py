@@ -2,11 +2,12 @@
 
 import errno
 import os
+from contextlib import ExitStack
 
 import pytest
 from django.utils import timezone
 
-from connectors import disk
+from connectors import disk, owner
 from connectors.choices import ItemState, QueueStatus, Verb
 from connectors.conf import transport_config
 from connectors.models import JobTarget, MessageRecipient, QueueItem
@@ -84,3 +85,37 @@ def test_without_room_nothing_is_left_behind_and_nothing_is_removed(site, out, m
     item.refresh_from_db()
     assert (job.failed, item.state, list(out.iterdir())) == (1, ItemState.SUSPENDED, [])
     assert os.strerror(errno.ENOSPC) in JobTarget.objects.get().why
+
+
+@pytest.mark.rule("QO-14", "QO-8")
+def test_two_processes_never_write_the_files_of_one_export_at_once(site, out, monkeypatch):
+    queue = fax_queue(site, status=QueueStatus.SUSPENDED)
+    for _n in range(3):
+        queued(site, queue, now=NOW, state=ItemState.SUSPENDED, with_file=True)
+    order = Order(verb=Verb.EXPORT_REMOVE, actor="ann", directory=str(out), queue=queue)
+    job = jobs.start(site.node, order, now=NOW)
+    config, write, others = transport_config(), exports.write, []
+
+    def meanwhile(keys, *places, **facts):
+        if not others:
+            others.append(None)
+            others[0] = jobs.work(job.pk, config=config, now=NOW)  # the daemon finds the same job
+        return write(keys, *places, **facts)
+
+    monkeypatch.setattr(exports, "write", meanwhile)
+
+    jobs.run_to_end(job, config=config, now=NOW)
+
+    assert (others, job.changed, job.failed, len(list(out.iterdir()))) == ([0], 3, 0, 3)
+
+
+@pytest.mark.rule("QO-14")
+def test_who_asked_waits_while_the_daemon_writes_the_files(site, out, monkeypatch):
+    queue = fax_queue(site, status=QueueStatus.SUSPENDED)
+    queued(site, queue, now=NOW, state=ItemState.SUSPENDED, with_file=True)
+    job = jobs.start(site.node, Order(verb=Verb.EXPORT, actor="ann", directory=str(out), queue=queue), now=NOW)
+    config, daemon = transport_config(), ExitStack()
+    daemon.enter_context(owner.exclusively(config.run_dir, "export"))
+    monkeypatch.setattr(jobs.time, "sleep", lambda _seconds: daemon.close())
+
+    assert jobs.run_to_end(job, config=config, now=NOW).changed == 1
