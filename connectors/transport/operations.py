@@ -357,7 +357,7 @@ def _part(keys: set[int]) -> None:
             others.append((recipient, item))
         first.add(item)
     items = QueueItem.objects.in_bulk({item for _recipient, item in others})
-    fields = ("queue_id", "message_id", "state", "priority", "entered_at", "pending", "pending_by")
+    fields = ("queue_id", "message_id", "state", "priority", "entered_at", "queued_at", "pending", "pending_by")
     parts = [QueueItem(**{name: getattr(items[item], name) for name in fields}) for _recipient, item in others]
     made = QueueItem.objects.bulk_create(parts)
     QueueItem.objects.filter(pk__in=bulk.among(list(items))).update(is_whole=False)

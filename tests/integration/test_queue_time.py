@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
@@ -12,13 +13,14 @@ from connectors.conf import TransportConfig, transport_config
 from connectors.event_log import Event
 from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample, TransportSettings
 from connectors.queue_rows import sooner_than
+from connectors.reads import message_operations
 from connectors.transport import jobs, leasing, poison, queue_operations
 from connectors.transport import queue as queues
 from connectors.transport.boot import Boot
 from connectors.transport.delivery import Delivery
 from connectors.transport.jobs import Order
 from connectors.transport.upkeep import Upkeep
-from tests.queue_fixtures import fax_queue, queued
+from tests.queue_fixtures import fax_queue, queued, send_back
 from tracking.models import TrackingEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,8 +64,30 @@ def test_a_queue_long_in_retry_is_routed_again_and_keeps_its_place(site, transpo
     (again,) = QueueItem.objects.filter(message=item.message_id, state=ItemState.READY)
     queue.refresh_from_db()
     assert (again.queue_id, queue.status, queue.retry_count, queue.next_retry_at) == (queue.pk, "Retry", 70, due)
+    assert again.entered_at == start  # what waits does not look younger than it is
     transport(NOW)
     assert [event for event, _s, _c in events()].count("RESUBMIT") == 1
+
+
+@pytest.mark.rule("QR-28", "QX-3")
+def test_mail_that_was_routed_again_keeps_its_age_and_hears_of_its_new_queue_alone(site, transport):
+    start = NOW - timedelta(hours=2)
+    fax = fax_queue(site)
+    for verb, minutes in ((Verb.SUSPEND, 90), (Verb.RESUME, 80)):
+        jobs.operate_queue(fax, verb, actor="ann", now=NOW - timedelta(minutes=minutes))
+    sms = Queue.objects.create(
+        node=site.node, delivery_type=fax.delivery_type, next_hop_domain="SMS", next_hop_connector=UUID(int=7)
+    )
+    item = queued(site, sms, now=start, with_file=True)
+    site.drop.rmdir()
+    send_back(item.pk, now=NOW)
+    transport(NOW)
+
+    again = QueueItem.objects.get(message=item.message_id, queue=fax)
+    assert (again.state, again.entered_at, again.queued_at) == (ItemState.READY, start, NOW)
+    assert message_operations.entries([item.message_id]) == []
+    jobs.operate_queue(fax, Verb.SUSPEND, actor="ann", now=NOW + timedelta(minutes=1))
+    assert [entry.actor for entry in message_operations.entries([item.message_id])] == ["ann"]
 
 
 @pytest.mark.rule("QA-7", "QR-30")
