@@ -7,11 +7,20 @@ from uuid import UUID
 import pytest
 from django.utils import timezone
 
-from connectors import choices, event_log
+from connectors import choices, configuration, event_log
 from connectors.choices import ItemState, MessageState, Priority, QueueStatus, RecipientState, Verb
 from connectors.conf import TransportConfig, transport_config
 from connectors.event_log import Event
-from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample, TransportSettings
+from connectors.models import (
+    EventLogEntry,
+    ForeignConnector,
+    Message,
+    MessageRecipient,
+    Queue,
+    QueueItem,
+    QueueSample,
+    TransportSettings,
+)
 from connectors.queue_rows import sooner_than
 from connectors.reads import message_operations
 from connectors.transport import jobs, leasing, poison, queue_operations
@@ -282,6 +291,21 @@ def test_a_queue_in_retry_that_was_emptied_is_ready(site):
 
     queue.refresh_from_db()
     assert (queue.status, queue.retry_count, queue.last_error, queue.next_retry_at) == ("Ready", 0, "", None)
+
+
+@pytest.mark.rule("QR-30", "QU-10")
+def test_mail_expires_in_a_queue_that_a_crash_left_active_and_a_person_holds(site, transport):
+    configuration.change(ForeignConnector.objects.get(name="Fax"), {"is_held": True})
+    transport(NOW)
+    queue = fax_queue(site, status=QueueStatus.ACTIVE)  # as it was when the process died
+    late = {"now": NOW - timedelta(days=3), "expires_at": NOW - timedelta(days=1), "with_file": True}
+    items = [queued(site, queue, state=state, **late) for state in (ItemState.READY, ItemState.SUSPENDED)]
+
+    transport(NOW)
+    transport(NOW + timedelta(seconds=5))
+
+    assert set(QueueItem.objects.filter(queue=queue).values_list("state", flat=True)) == {ItemState.REMOVED}
+    assert events().count(("FAIL", "QUEUE", "Expired")) == len(items)
 
 
 @pytest.mark.rule("QU-1", "QR-26")
