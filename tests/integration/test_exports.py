@@ -5,6 +5,7 @@ import os
 from contextlib import ExitStack
 
 import pytest
+from django.urls import reverse
 from django.utils import timezone
 
 from connectors import disk, owner
@@ -119,3 +120,17 @@ def test_who_asked_waits_while_the_daemon_writes_the_files(site, out, monkeypatc
     monkeypatch.setattr(jobs.time, "sleep", lambda _seconds: daemon.close())
 
     assert jobs.run_to_end(job, config=config, now=NOW).changed == 1
+
+
+@pytest.mark.rule("QX-3")
+@pytest.mark.parametrize("content", [None, b"no block at all"])
+def test_a_download_of_content_that_cannot_be_read_says_so(site, desk, content):
+    item = queued(site, fax_queue(site), now=NOW)
+    if content is not None:
+        path = transport_config().spool_dir / item.message.spool_name
+        path.parent.mkdir(parents=True)
+        path.write_bytes(content)
+
+    answer = desk("view_queue", "view_content").get(reverse("item-download", args=[item.pk]), follow=True)
+
+    assert "The content of this message cannot be read." in answer.content.decode()
