@@ -5,12 +5,13 @@ from __future__ import annotations
 import getpass
 from argparse import ArgumentParser
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from django.core.management.base import CommandError, OutputWrapper
 from django.utils import timezone
 
-from connectors import choices, queue_filter, queue_identity, queue_properties, routing_table, waiting_rows
+from connectors import choices, queue_filter, queue_identity, queue_properties, queue_rows, routing_table, waiting_rows
 from connectors.choices import Verb
 from connectors.conf import transport_config
 from connectors.display_rows import write_rows
@@ -75,7 +76,7 @@ def operate(stdout: OutputWrapper, stderr: OutputWrapper, options: dict[str, Any
     if verb == "retry" and not of_queues:
         raise CommandError("QO-6: retry concerns a whole queue")
     if of_queues:
-        done = [_operate_queue(queue, options) for queue in _queues(options, stderr)]
+        done = _operate_queues(stderr, options)
     else:
         done = [_operate_messages(stdout, stderr, options)]
     _tell(stdout, done, options)
@@ -111,6 +112,22 @@ def _queue_or_new(text: str, verb: str) -> Queue:
         return queue
 
 
+def _operate_queues(stderr: OutputWrapper, options: Mapping[str, Any]) -> list[BulkJob]:
+    """Do a verb to each queue meant; of several, one that cannot be resubmitted is named and the others go on (QO-2)."""
+    queues = _queues(options, stderr)
+    done = []
+    for queue in queues:
+        try:
+            done.append(_operate_queue(queue, options))
+        except FcwebError as error:
+            if options["identity"] or error.code != "NOT_IN_RETRY":
+                raise
+            stderr.write(f"{queue_rows.queue_identity(queue)}: {error}")
+    if queues and not done:
+        raise CommandError("nothing was changed", returncode=3)
+    return done
+
+
 def _operate_queue(queue: Queue, options: Mapping[str, Any]) -> BulkJob:
     now, verb = timezone.now(), options["verb"]
     if verb == "retry" and options["resubmit"]:
@@ -124,6 +141,9 @@ def _operate_messages(stdout: OutputWrapper, stderr: OutputWrapper, options: Map
     parse(options["filter"], queue_properties.MESSAGE, stderr)  # warnings
     order = _order(options)
     node = order.queue.node if order.queue else _node(options["server"])
+    order = replace(
+        order, last_item=waiting_rows.of(order.queue).newest_item()
+    )  # what comes while it asks is not meant
     if options["verb"] == "remove" and not options["yes"] and not _confirmed(stdout, node, order):
         raise CommandError("not confirmed", returncode=3)
     now = timezone.now()
@@ -188,7 +208,8 @@ def _confirmed(stdout: OutputWrapper, node: Node, order: Order) -> bool:
     """Ask before a removal, with the count (QO-3)."""
     wanted = queue_filter.parse(order.filter_text, queue_properties.MESSAGE)
     source = waiting_rows.of(order.queue)
-    rows = source.listed(wanted, node=node, queue=order.queue.pk if order.queue else None)
+    key = order.queue.pk if order.queue else None
+    rows = source.listed(wanted, node=node, queue=key, last_item=order.last_item)
     count = source.count(rows.filter(pk__in=order.items) if order.items else rows)
     how = "with notices" if order.verb == Verb.REMOVE_NDR else "silently"
     stdout.write(f"Remove {count} {how}? [y/N] ", ending="")

@@ -66,7 +66,8 @@ class QueueItem(models.Model):
     message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="items")
     state = models.CharField(_("state"), max_length=10, choices=ItemState, default=ItemState.READY)
     priority = models.SmallIntegerField(choices=Priority, default=Priority.NORMAL)
-    entered_at = models.DateTimeField(_("entered"))
+    entered_at = models.DateTimeField(_("entered"))  # first entry into a queue, kept when it is routed again (QR-28)
+    queued_at = models.DateTimeField(null=True)  # entry into this queue, where that was a later one
     # Holds every recipient of its message as the spool file names them: the drop file can be a link (design 3).
     is_whole = models.BooleanField(default=False)
     attempts = models.PositiveIntegerField(_("attempts"), default=0)  # that ended with a refusal of this copy (QR-24)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db.models import Count, Max, Q
+from django.db.models.functions import Coalesce
 
 from connectors import operation_words
 from connectors.choices import JobScope, Outcome
@@ -44,7 +45,8 @@ def entries(messages: Sequence[int]) -> list[Entry]:
 def _stays(messages: Sequence[int]) -> list[tuple[int, datetime, datetime | None]]:
     """Return (queue, entered, left) of the first stays; items that entered together are one, until the last has left."""
     items = QueueItem.objects.filter(message__in=messages).order_by()
-    spans = items.values_list("queue", "entered_at").annotate(
+    since = Coalesce("queued_at", "entered_at")
+    spans = items.values_list("queue", since).annotate(
         left=Max("delivered_at"), open=Count("pk") - Count("delivered_at")
     )
     return [(queue, entered, None if left_over else left) for queue, entered, left, left_over in spans[:_LIMIT]]

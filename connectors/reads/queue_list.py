@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Count
 from django.utils.translation import gettext as _
 
 from connectors import submission_rows
-from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, WAITING, DeliveryType, Priority, QueueStatus
+from connectors.choices import POISON_DOMAIN, SUBMISSION_DOMAIN, WAITING, DeliveryType, ItemState, Priority, QueueStatus
 from connectors.errors import FcwebError
 from connectors.models import IS_SUBMISSION, Queue, QueueItem
 from connectors.queue_filter import Filter, Value, matches
@@ -36,24 +38,41 @@ def rows(
 
 
 def every(*, now: datetime) -> list[QueueSummary]:
-    """Return all queues with their counts per priority, idle and empty ones too."""
-    counts = _priorities()
-    return [replace(queue, priorities=counts.get(queue.pk, (0, 0, 0, 0))) for queue in reads.summaries(now=now)]
+    """Return all queues with their counts per priority, idle and empty ones too; each is counted to its end."""
+    counts = _counts()
+    return [replace(queue, **counts.get(queue.pk, _NOTHING)) for queue in reads.summaries(now=now)]
 
 
-def _priorities() -> dict[int, tuple[int, int, int, int]]:
-    """Return how many messages of each priority wait, by queue; what has no X-Priority counts as Normal."""
-    found: dict[int, dict[int, int]] = {}
-    rows = QueueItem.objects.filter(state__in=WAITING).order_by().values_list("queue", "message__priority")
-    for queue, priority, count in rows.annotate(n=Count("pk")):
-        found.setdefault(queue, {})[priority] = count
+_RANKS = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
+_NOTHING: dict[str, Any] = {}  # Any: fields of QueueSummary
+
+
+def _counts() -> dict[int, dict[str, Any]]:  # Any: fields of QueueSummary
+    """Return how many messages wait, of each priority, suspended and deferred; what has no X-Priority counts as Normal."""
+    found: dict[int, Counter[tuple[str, int]]] = {}
+    rows = QueueItem.objects.filter(state__in=WAITING).order_by().values_list("queue", "state", "message__priority")
+    for queue, state, priority, count in rows.annotate(n=Count("pk")):
+        found.setdefault(queue, Counter())[state, priority] = count
     submission = dict(Queue.objects.filter(IS_SUBMISSION).values_list("node", "pk"))
     waiting = submission_rows.listed(Filter()).order_by().values_list("node", "priority")
     for node, priority, count in waiting.annotate(n=Count("pk")):
         if node in submission:
-            found.setdefault(submission[node], {})[priority] = count
-    ranks = (Priority.HIGH, Priority.NORMAL, Priority.LOW)
-    return {queue: (*(counts.get(rank, 0) for rank in ranks), 0) for queue, counts in found.items()}  # type: ignore[misc]
+            found.setdefault(submission[node], Counter())[ItemState.READY.value, priority] = count
+    return {queue: _facts(counts) for queue, counts in found.items()}
+
+
+def _facts(counts: Counter[tuple[str, int]]) -> dict[str, Any]:  # Any: fields of QueueSummary
+    ranks: Counter[int] = Counter()
+    states: Counter[str] = Counter()
+    for (state, priority), count in counts.items():
+        ranks[priority] += count
+        states[state] += count
+    return {
+        "waiting": ranks.total(),
+        "stopped": states[ItemState.SUSPENDED],
+        "deferred": states[ItemState.DEFERRED],
+        "priorities": (*(ranks[rank] for rank in _RANKS), 0),
+    }
 
 
 def is_listed(queue: QueueSummary) -> bool:

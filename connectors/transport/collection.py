@@ -93,18 +93,29 @@ class Collection:
 
 
 def _listing(path: Path) -> tuple[set[int], datetime | None] | None:
-    """Return the copies whose files lie there and when the oldest came; None when there are too many to say."""
-    there: set[int] = set()
+    """Return the copies whose files lie there and when the oldest came; None when there are too many to say.
+
+    A file may outlive the row of its copy, which goes with the Safety Net: then its own time tells.
+    """
+    there: dict[int, str] = {}
     with os.scandir(path) as entries:
         for number, entry in enumerate(entries):
             if number >= _LISTING:
                 return None
             match = _OURS.fullmatch(entry.name)
             if match is not None:
-                there.add(int(match[1]))
+                there[int(match[1])] = entry.path
     if not there:
-        return there, None
-    return there, QueueItem.objects.filter(pk=min(there)).values_list("delivered_at", flat=True).first()
+        return set(), None
+    delivered_at = QueueItem.objects.filter(pk=min(there)).values_list("delivered_at", flat=True).first()
+    return set(there), delivered_at or _written_at(there[min(there)])
+
+
+def _written_at(path: str) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(os.lstat(path).st_mtime, UTC)
+    except FileNotFoundError:
+        return None  # taken in this moment
 
 
 def _mark(keys: Iterable[int], now: datetime) -> int:

@@ -51,6 +51,7 @@ class Delivery:
         self._config = config
         self._token = token
         self._deferring: dict[int, tuple[Queue, HopFailure, datetime]] = {}  # DEFER events still to be written
+        self._well: set[str] = set()  # connectors that took mail since this process last saw trouble with them
         drop = DropCourier(config)
         self.couriers: dict[str, Courier] = {
             DeliveryType.NON_SMTP_GATEWAY: drop,
@@ -234,10 +235,12 @@ class Delivery:
             owed = {r.pk: ReportDue.DELIVERED for item in items for r in item.recipients if "SUCCESS" in r.notify}
         events = [_delivered_event(queue, courier.connector_name(queue), item, note, now) for item in items]
         leasing.settle_delivered(queue, items, events, owed=owed, now=now)
-        if queue.last_error:
+        if queue.last_error or queue.connector_name not in self._well:  # a queue that was emptied forgot its error
             event_log.clear_events(DROP_EVENTS, queue.connector_name, now=now)
+            self._well.add(queue.connector_name)
 
     def _trouble(self, queue: Queue, items: Sequence[LeasedItem], trouble: HopFailure, now: datetime) -> None:
+        self._well.discard(queue.connector_name)
         again = queues.back_off(queue, items, error=trouble.text, config=self._config, now=now)
         self._deferring[queue.pk] = (queue, trouble, again)
         self._defer(now)

@@ -66,7 +66,10 @@ def is_over(node: Node) -> bool:
 
 
 def prepare(job: BulkJob, config: TransportConfig) -> tuple[list[int], dict[int, str]]:
-    """Write the next files under hidden names; return the keys of their copies and what could not be written."""
+    """Write the next files under hidden names; return the keys of their copies and what could not be written.
+
+    Raises OSError when the files of an earlier batch cannot be given their names.
+    """
     publish(job)
     keys = list(waiting(job.node).values_list("pk", flat=True)[:_BATCH])
     directory = Path(job.directory)
@@ -147,15 +150,20 @@ def _end(job: BulkJob, copies: Sequence[Copy], *, now: datetime) -> None:
 
 
 def publish(job: BulkJob) -> int:
-    """Give the files of copies that ended their names, and remove those of copies that did not; return how many."""
+    """Give the files of copies that ended their names, and remove those of copies that did not; return how many.
+
+    Raises OSError while a file whose copy ended may be waiting in a directory that cannot be used.
+    """
     directory = Path(job.directory)
+    ended = JobTarget.objects.filter(job=job, outcome=Outcome.CHANGED)
+    if not directory.is_dir() and not ended.exists():
+        return 0
     found = {}
     for name in os.listdir(directory):
         match = _HIDDEN.fullmatch(name)
         if match and match[1] == job.node.name and int(match[2]) == job.pk:
             found[int(match[3])] = name
-    ended = JobTarget.objects.filter(job=job, outcome=Outcome.CHANGED, item__in=found).values_list("item", flat=True)
-    named = set(ended)
+    named = set(ended.filter(item__in=found).values_list("item", flat=True))
     for item, name in found.items():
         if item in named:
             disk.rename_new(directory / name, directory / _name(job, item))

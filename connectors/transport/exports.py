@@ -62,7 +62,7 @@ def rendered(item: LeasedItem, config: TransportConfig) -> tuple[bytes, bytes]:
 
 
 def write(keys: Sequence[int], directory: Path, config: TransportConfig, *, merged: bool = False) -> dict[int, str]:
-    """Export these copies durably; return the error of each that could not be written.
+    """Export these copies durably; return for each why it could not be written, "" where its file is there.
 
     `merged`: the copies of one message become one file with all recipients still waiting (QO-9, `*\\Integer`).
     """
@@ -70,13 +70,14 @@ def write(keys: Sequence[int], directory: Path, config: TransportConfig, *, merg
     files: list[tuple[LeasedItem, tuple[bytes, bytes]]] = []
     ids = _message_ids(keys)
     items = leasing.load(keys)
+    first = {item.message.pk: item.pk for item in reversed(items)}  # the copy a merged file is named after
     for item in _merged(items) if merged else items:
         try:
             files.append((item, rendered(item, config)))
         except (OSError, ValueError) as error:
             failed[item.pk] = str(error)[:300]
+    temps = [(f".export-{item.pk}.tmp", content) for item, content in files]
     try:
-        temps = [(f".export-{item.pk}.tmp", content) for item, content in files]
         disk.unlink_all(directory / name for name, _content in temps)
         disk.write_batch(directory, temps, mode=config.sync)
         taken: set[str] = set()
@@ -85,7 +86,8 @@ def write(keys: Sequence[int], directory: Path, config: TransportConfig, *, merg
         disk.sync_directory(directory)
     except OSError as error:
         failed.update({item.pk: str(error)[:300] for item, _content in files})
-    return {pk: next(iter(failed.values())) for pk in keys} if merged and failed else failed
+        disk.clean_up(directory / name for name, _content in temps)
+    return {item.pk: failed.get(first[item.message.pk] if merged else item.pk, "") for item in items}
 
 
 def _publish(directory: Path, temp: str, message_id: str, item: int, taken: set[str]) -> str:

@@ -7,6 +7,7 @@ Leaves to neighbours: what a verb does to rows (operations) and files (exports).
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -25,14 +26,16 @@ from connectors.choices import FREE, REMOVALS, DeliveryType, ItemState, JobScope
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
-from connectors.transport import drain, exports, operations, queue_operations, safety_net, submission_removal
+from connectors.transport import drain, exports, job_audit, operations, queue_operations, safety_net, submission_removal
 from connectors.transport.operations import Copy, Done
 from connectors.transport.safety_net import Wanted
 from fcweb import bulk, one_writer
 
+logger = logging.getLogger(__name__)
 _BATCH = {Verb.SUSPEND: 2000, Verb.RESUME: 2000, Verb.REDIRECT: 1000, Verb.EXPORT: 100, Verb.EXPORT_REMOVE: 100}
 _USUAL_BATCH = 500  # removals and resubmissions, which write events and recipients too
 _TURN = 0.2  # seconds of one round
+_PAUSE = 0.02  # seconds between two looks at files another process writes
 _EXPORTS = frozenset({Verb.EXPORT, Verb.EXPORT_REMOVE})
 _MAX_PICKED = 200  # rows ticked by hand
 
@@ -86,7 +89,7 @@ def start(node: Node, order: Order, *, now: datetime) -> BulkJob:
             last_item=last_item,
             total=source.count(rows),
         )
-        _audit(job, LogEntry.Action.CREATE, order.user, before="", after="")
+        job_audit.write(job, LogEntry.Action.CREATE, order.user, before="", after="")
     return job
 
 
@@ -121,7 +124,7 @@ def start_again(
             last_item=queue_rows.newest_item(),
             total=safety_net.kept(node, wanted).filter(delivered_at__lte=snapshot).count(),
         )
-        _audit(job, LogEntry.Action.CREATE, user, before="", after="")
+        job_audit.write(job, LogEntry.Action.CREATE, user, before="", after="")
     return job
 
 
@@ -129,7 +132,8 @@ def _check(node: Node, order: Order) -> None:
     if len(order.items) > _MAX_PICKED:
         raise FcwebError(_("Too many rows were picked; use the filter."), code="TOO_MANY_ITEMS", rule="QO-1")
     if order.verb == Verb.REDIRECT and queue_operations.redirect_target(node, order.connector_name) is None:
-        text = _("There is no enabled connector “%(name)s”.") % {"name": order.connector_name[:64]}
+        text = _("There is no enabled connector “%(name)s” on the server %(server)s.")
+        text %= {"name": order.connector_name[:64], "server": node.name}
         raise FcwebError(text, code="CONNECTOR_NOT_FOUND", rule="QO-13")
     if order.verb == Verb.DRAIN:
         drain.check(node, to=order.connector_name, directory=order.directory)
@@ -153,26 +157,30 @@ def _check(node: Node, order: Order) -> None:
 def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
     """Finish what waited for a transfer to fail, then work the oldest job for a moment; return the copies looked at.
 
-    Its batches share one round of the other stages, which have their turn several times a second.
+    Its batches share one round of the other stages, which have their turn several times a second. A job that has to
+    wait, or is over, gives its turn to the next one.
     """
     settled = operations.settle_pending(node, now=now)
-    oldest = BulkJob.objects.filter(node=node, state=JobState.RUNNING).order_by("pk").values_list("pk", flat=True)
-    pk = oldest.first()
+    running = BulkJob.objects.filter(node=node, state=JobState.RUNNING).order_by("pk")
     until = time.monotonic() + _TURN
     looked = 0
-    while pk is not None and (seen := work(pk, config=config, now=now)):
-        looked += seen
-        if time.monotonic() >= until:
-            break
+    for pk in list(running.values_list("pk", flat=True)):
+        while seen := work(pk, config=config, now=now):
+            looked += seen
+            if time.monotonic() >= until:
+                return settled + looked
     return settled + looked
 
 
 def run_to_end(job: BulkJob, *, config: TransportConfig, now: datetime) -> BulkJob:
-    """Work a job until nothing is left; return it as it ended."""
-    while work(job.pk, config=config, now=now):
-        pass
-    job.refresh_from_db()
-    return job
+    """Work a job until nothing is left; return it as it ended. Where another process writes its files, it is awaited."""
+    while True:
+        while work(job.pk, config=config, now=now):
+            pass
+        job.refresh_from_db()
+        if job.state != JobState.RUNNING or job.verb not in _EXPORTS:
+            return job
+        time.sleep(_PAUSE)
 
 
 def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
@@ -182,12 +190,19 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
         return 0
     if seen.verb == Verb.DRAIN:
         return _drain(seen, config, now)
-    failed = _export(seen, config) if seen.verb in _EXPORTS else {}
+    if seen.verb not in _EXPORTS:
+        return _batch(seen, config, now)
+    with owner.exclusively(config.run_dir, "export") as is_only:  # two would take each other's hidden files away
+        return _batch(seen, config, now) if is_only else 0
+
+
+def _batch(seen: BulkJob, config: TransportConfig, now: datetime) -> int:
+    looked, written = _export(seen, config) if seen.verb in _EXPORTS else ([], {})
     with transaction.atomic():
-        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user", "queue").get(pk=pk)
+        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user", "queue").get(pk=seen.pk)
         if job.state != JobState.RUNNING or job.cursor != seen.cursor:
             return 1  # another process was faster; look again
-        keys = _next(job)
+        keys = looked if job.verb in _EXPORTS else _next(job)
         if not keys:
             _finish(job, now=now)
             return 0
@@ -196,7 +211,7 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
         elif job.queue is not None and job.queue.is_submission:
             done = submission_removal.remove(job, keys, now=now)
         elif job.verb in _EXPORTS:
-            done = _exported(job, operations.lock(keys), failed, now)
+            done = _exported(job, operations.lock(keys), written, now)
         else:
             done = operations.apply(job, operations.lock(keys), now=now)
         _note(job, done, cursor=keys[-1], now=now)
@@ -207,25 +222,41 @@ def work(pk: int, *, config: TransportConfig, now: datetime) -> int:
 def _drain(seen: BulkJob, config: TransportConfig, now: datetime) -> int:
     """Work one batch of a drain: files, commit, names (QO-13 a); one that cannot be written ends it.
 
-    One process at a time: the hidden files of a batch are nobody else's.
+    One process at a time: the hidden files of a batch are nobody else's. It is over only when the files of what was
+    moved have their names: while their directory is away it waits.
     """
     with owner.exclusively(config.run_dir, "drain") as is_only:
         if not is_only:
             return 0
-        keys, failed = drain.prepare(seen, config)
-        if not keys and not drain.is_over(seen.node):
-            return 0
-        with transaction.atomic():
-            job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user").get(pk=seen.pk)
-            if job.state != JobState.RUNNING:
+        try:
+            keys, failed = drain.prepare(seen, config)
+            has_to_wait = not keys and not drain.is_over(seen.node)
+            if has_to_wait or not _move(seen.pk, keys, failed, now):
                 return 0
-            if keys:
-                done = drain.move(job, operations.lock(keys), failed, now=now)
-                _note(job, done, cursor=job.cursor + len(keys), now=now)
-            if failed or not keys:
-                _finish(job, now=now)
-        drain.publish(seen)
+            drain.publish(seen)
+        except OSError as error:
+            logger.warning("drain waits for its directory", extra={"job": seen.pk, "error": str(error)})
+            return 0
+        if failed or not keys:
+            _end_drain(seen.pk, now)
         return len(keys)
+
+
+def _move(pk: int, keys: Sequence[int], failed: dict[int, str], now: datetime) -> bool:
+    """End the copies of a batch; tell whether the drain still runs."""
+    with transaction.atomic():
+        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node").get(pk=pk)
+        if job.state == JobState.RUNNING and keys:
+            done = drain.move(job, operations.lock(keys), failed, now=now)
+            _note(job, done, cursor=job.cursor + len(keys), now=now)
+    return job.state == JobState.RUNNING
+
+
+def _end_drain(pk: int, now: datetime) -> None:
+    with transaction.atomic():
+        job = BulkJob.objects.select_for_update(of=("self",)).select_related("node", "user").get(pk=pk)
+        if job.state == JobState.RUNNING:
+            _finish(job, now=now)
 
 
 def _next(job: BulkJob) -> list[int]:
@@ -242,23 +273,28 @@ def _next(job: BulkJob) -> list[int]:
     return source.keys_after(rows, job.cursor, limit=limit)
 
 
-def _export(job: BulkJob, config: TransportConfig) -> dict[int, str]:
-    """Write the files of the next batch, before its transaction; return what could not be written."""
-    ready = QueueItem.objects.filter(pk__in=_next(job), state=ItemState.SUSPENDED).order_by("pk")
+def _export(job: BulkJob, config: TransportConfig) -> tuple[list[int], dict[int, str]]:
+    """Write the files of the next batch, before its transaction; return its copies, and what `exports.write` says."""
+    keys = _next(job)
+    ready = QueueItem.objects.filter(pk__in=keys, state=ItemState.SUSPENDED).order_by("pk")
     merged = bool(job.items) and job.queue_id is None  # copies named by `*\\Integer` (QO-9)
-    return exports.write(list(ready.values_list("pk", flat=True)), Path(job.directory), config, merged=merged)
+    found = list(ready.values_list("pk", flat=True))
+    return keys, exports.write(found, Path(job.directory), config, merged=merged)
 
 
-def _exported(job: BulkJob, copies: Sequence[Copy], failed: dict[int, str], now: datetime) -> list[Done]:
-    """Record an export; a copy must be suspended, so that it cannot leave meanwhile (QO 3.1, QO-11)."""
+def _exported(job: BulkJob, copies: Sequence[Copy], files: dict[int, str], now: datetime) -> list[Done]:
+    """Record an export; a copy must be suspended, so that it cannot leave meanwhile (QO 3.1, QO-11).
+
+    One that was suspended only after the files had been written has none, and stays as it is.
+    """
     done = []
     written: list[Copy] = []
     for copy in copies:
-        if copy.state != ItemState.SUSPENDED:
+        if copy.state != ItemState.SUSPENDED or copy.pk not in files:
             done.append(operations.unchanged(copy, "not_suspended"))
-        elif copy.pk in failed:
+        elif why := files[copy.pk]:
             facts = {"item": copy.pk, "message": copy.message, "before": copy.shown, "after": copy.shown}
-            done.append(Done(**facts, outcome=Outcome.FAILED, why=failed[copy.pk]))  # type: ignore[arg-type]
+            done.append(Done(**facts, outcome=Outcome.FAILED, why=why))  # type: ignore[arg-type]
         else:
             written.append(copy)
     if job.verb == Verb.EXPORT_REMOVE and written:
@@ -297,14 +333,14 @@ def _finish(job: BulkJob, *, now: datetime) -> None:
     if job.verb == Verb.RESUBMIT and job.queue_id is not None:
         _empty_to_ready(job.queue_id)
     job.refresh_from_db()
-    _audit(job, LogEntry.Action.UPDATE, job.user, before=JobState.RUNNING, after=JobState.DONE)
+    job_audit.write(job, LogEntry.Action.UPDATE, job.user, before=JobState.RUNNING, after=JobState.DONE)
 
 
 def _empty_to_ready(queue_pk: int) -> None:
     """A queue in Retry whose messages all went back to Submission is Ready (QU 1.4)."""
     if not any(QueueItem.objects.filter(queue=queue_pk, state=state).exists() for state in FREE):
-        clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
-        Queue.objects.filter(pk=queue_pk, status=QueueStatus.RETRY).update(status=QueueStatus.READY, **clear)
+        emptied = Queue.objects.filter(pk=queue_pk, status=QueueStatus.RETRY)
+        emptied.update(status=QueueStatus.READY, **queue_operations.OFF_THE_LADDER)
 
 
 def cancel(job: BulkJob, *, user: AbstractBaseUser | None, actor: str, now: datetime) -> bool:
@@ -314,7 +350,9 @@ def cancel(job: BulkJob, *, user: AbstractBaseUser | None, actor: str, now: date
         if not running.update(state=JobState.CANCELLED, finished_at=now):
             return False
         job.refresh_from_db()
-        _audit(job, LogEntry.Action.UPDATE, user, before=JobState.RUNNING, after=f"{JobState.CANCELLED} {actor}")
+        job_audit.write(
+            job, LogEntry.Action.UPDATE, user, before=JobState.RUNNING, after=f"{JobState.CANCELLED} {actor}"
+        )
     return True
 
 
@@ -343,33 +381,5 @@ def operate_queue(
         JobTarget.objects.create(
             job=job, message=0, item=0, outcome=outcome, before=before, after=after, why=why, at=now
         )  # the queue itself: no message has the number 0
-        _audit(job, LogEntry.Action.CREATE, user, before=before, after=after, why=why)
+        job_audit.write(job, LogEntry.Action.CREATE, user, before=before, after=after, why=why)
     return job
-
-
-def _audit(job: BulkJob, action: int, user: AbstractBaseUser | None, *, before: str, after: str, why: str = "") -> None:
-    """Write who did what to which set, and what came of it (QO-12)."""
-    facts = {
-        "verb": job.verb,
-        "scope": job.scope,
-        "actor": job.actor,
-        "reason": job.reason,
-        "queue": job.queue_name,
-        "filter": job.filter_text,
-        "items": job.items,
-        "recipient": job.recipient,
-        "connector": job.connector_name,
-        "directory": job.directory,
-        "kept_message": job.kept_message,
-        "kept_from": job.kept_from.isoformat() if job.kept_from else "",
-        "kept_until": job.kept_until.isoformat() if job.kept_until else "",
-        "with_ndr": {Verb.REMOVE_NDR: True, Verb.REMOVE: False, Verb.EXPORT_REMOVE: False}.get(Verb(job.verb)),
-        "last_item": job.last_item,
-        "total": job.total,
-        "changed": job.changed,
-        "unchanged": job.unchanged,
-        "failed": job.failed,
-        "why": why,
-    }
-    changes = {"status": [before, after]} if before or after else {}
-    LogEntry.objects.log_create(job, force_log=True, action=action, actor=user, changes=changes, additional_data=facts)

@@ -89,7 +89,9 @@ def lease(
             keys.extend(free[:limit])
         if not keys:
             return []
-        items = [_named(item, directory, folder_of) for item in _head(load(keys), limit_bytes)]
+        place = {pk: number for number, pk in enumerate(keys)}
+        chosen = sorted(load(keys), key=lambda item: place[item.pk])  # what leaves first is in the batch
+        items = [_named(item, directory, folder_of) for item in _head(chosen, limit_bytes)]
         rows = [(ItemState.STAGING.value, token, directory, item.temp_name, item.final_name, item.pk) for item in items]
         bulk.update(QueueItem, ["state", "leased_by", "directory", "temp_name", "final_name"], rows)
         if queue.status != QueueStatus.ACTIVE:

@@ -123,7 +123,7 @@ def _suspend(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
 
 def _resume(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
     done = []
-    still: list[int] = []
+    still: list[Copy] = []
     moving: list[int] = []
     poisoned: list[Copy] = []
     for copy in copies:
@@ -131,15 +131,17 @@ def _resume(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]:
             poisoned.append(copy)
             done.append(changed(copy, MessageState.SUBMITTED))
         elif copy.state == ItemState.SUSPENDED and copy.pending in {"", Pending.SUSPEND}:
-            still.append(copy.pk)
+            still.append(copy)
             done.append(changed(copy, ItemState.READY))
         elif copy.state in _IN_TRANSFER and copy.pending == Pending.SUSPEND:
             moving.append(copy.pk)
             done.append(changed(copy, copy.state))
         else:
             done.append(unchanged(copy, _why(copy) if copy.pending or copy.state not in WAITING else "not_suspended"))
-    QueueItem.objects.filter(pk__in=bulk.among(still)).update(state=ItemState.READY, pending="", pending_by="")
+    free = {"state": ItemState.READY, "pending": "", "pending_by": ""}
+    QueueItem.objects.filter(pk__in=bulk.among([copy.pk for copy in still])).update(**free)
     QueueItem.objects.filter(pk__in=moving).update(pending="", pending_by="")
+    queue_operations.catch_up({copy.queue for copy in still})
     _leave_poison(poisoned, job, now)
     return done
 
@@ -335,12 +337,32 @@ def _redirect(job: BulkJob, copies: Sequence[Copy], now: datetime) -> list[Done]
                 for copy in moved
             ]
         )
+        if queue_operations.parts_recipients(target):
+            _part(chosen)
     return [
         changed(copy, job.connector_name[:40])
         if copy.pk in chosen
         else unchanged(copy, "same_queue" if target and copy.queue == target.pk else _why(copy))
         for copy in copies
     ]
+
+
+def _part(keys: set[int]) -> None:
+    """Leave each of these copies its first recipient; the others get copies of their own, which wait the same way."""
+    rows = MessageRecipient.objects.filter(item__in=bulk.among(keys), state=RecipientState.QUEUED).order_by("pk")
+    first: set[int] = set()
+    others: list[tuple[int, int]] = []
+    for recipient, item in rows.values_list("pk", "item_id"):
+        if item in first:
+            others.append((recipient, item))
+        first.add(item)
+    items = QueueItem.objects.in_bulk({item for _recipient, item in others})
+    fields = ("queue_id", "message_id", "state", "priority", "entered_at", "queued_at", "pending", "pending_by")
+    parts = [QueueItem(**{name: getattr(items[item], name) for name in fields}) for _recipient, item in others]
+    made = QueueItem.objects.bulk_create(parts)
+    QueueItem.objects.filter(pk__in=bulk.among(list(items))).update(is_whole=False)
+    found = [(part.pk, recipient) for part, (recipient, _item) in zip(made, others, strict=True)]
+    bulk.update(MessageRecipient, ["item"], found)
 
 
 def _why(copy: Copy) -> str:

@@ -7,13 +7,14 @@ With these two the only writer of Queue and QueueItem state that no person asked
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, Min, OuterRef, Q, QuerySet
+from django.db.models.functions import Coalesce
 
 from connectors.choices import FREE, DeliveryType, ItemState, MessageState, QueueStatus, RecipientState
 from connectors.conf import TransportConfig
@@ -66,6 +67,18 @@ def enqueue(entries: Sequence[Entry], *, node: Node, now: datetime) -> None:
     )
     bulk.insert(QueueItem, [*fields.split(), "final_name"], items)
     bulk.update(MessageRecipient, ["state", "item", "final_address"], recipients)
+    _keep_first_entries({pk: entry.message_pk for (pk, *_rest), entry in zip(items, entries, strict=True)}, now=now)
+
+
+def _keep_first_entries(copies: Mapping[int, int], *, now: datetime) -> None:
+    """Let copies of messages that were sent back before wait since they first did (QR-28); what was delivered is new.
+
+    `copies` is the message of each new copy.
+    """
+    earlier = QueueItem.objects.filter(message__in=set(copies.values()), state=ItemState.REMOVED, delivered_at=None)
+    first = dict(earlier.order_by().values_list("message").annotate(at=Min("entered_at")))
+    rows = [(first[message], now, pk) for pk, message in copies.items() if message in first]
+    bulk.update(QueueItem, ["entered_at", "queued_at"], rows)
 
 
 def _queue_pk(node: Node, key: Key) -> int:
@@ -206,13 +219,13 @@ def touched(node: Node, *, since: int) -> QuerySet[Queue]:
 def free_keys(queue_pk: int, *, limit: int, before: datetime | None = None) -> list[int]:
     """Lock the oldest copies that nobody stopped or holds, in the caller's transaction; return their keys.
 
-    `before` bounds when they entered. One query a state: each has a partial index of its own.
+    `before` bounds when they entered it. One query a state: each has a partial index of its own.
     """
     keys: list[int] = []
     for state in FREE:
         rows = QueueItem.objects.filter(queue=queue_pk, state=state).order_by("pk")
         if before is not None:
-            rows = rows.filter(entered_at__lt=before)
+            rows = rows.alias(since=Coalesce("queued_at", "entered_at")).filter(since__lt=before)
         keys.extend(rows.select_for_update(skip_locked=True).values_list("pk", flat=True)[:limit])
     return sorted(keys)[:limit]
 

@@ -6,18 +6,33 @@ keeps the queue's place on the ladder (QR-27).
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 
+from django.db.models import Exists, OuterRef, Q
+
 from connectors.choices import FREE, DeliveryType, Outcome, QueueStatus, Verb
-from connectors.models import IS_SUBMISSION, ConfigGeneration, ForeignConnector, Node, Queue, QueueItem
+from connectors.models import IS_SUBMISSION, ConfigGeneration, Connector, ForeignConnector, Node, Queue, QueueItem
 from connectors.transport import deferral
 from connectors.transport import queue as queues
 
+# What a queue forgets when it holds nothing that waits for a retry any more (QU 1.4).
+OFF_THE_LADDER = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
+
 
 def redirect_target(node: Node, connector_name: str) -> Queue | None:
-    """Return the queue that a redirect to this connector fills, made when it does not exist; None: no connector."""
-    connector = ForeignConnector.objects.filter(name_key=connector_name.casefold(), enabled=True).first()
+    """Return the queue that a redirect to this connector fills, made when it does not exist.
+
+    None: there is no such connector, it is disabled, or this server is none of its source servers.
+    """
+    served = ForeignConnector.objects.filter(enabled=True, source_transport_servers=node)
+    connector = served.filter(name_key=connector_name.casefold()).first()
     return None if connector is None else next(iter(queues_of(node, connector)), None)
+
+
+def parts_recipients(queue: Queue) -> bool:
+    """Tell whether each file of this queue's connector names one recipient alone (DR-20)."""
+    return ForeignConnector.objects.filter(guid=queue.next_hop_connector, one_recipient_per_file=True).exists()
 
 
 def queues_of(node: Node, connector: ForeignConnector) -> list[Queue]:
@@ -68,8 +83,10 @@ def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, s
     elif verb == Verb.RESUME:
         after = implied_status(queue.pk, now=now)
         count = rows.filter(status=QueueStatus.SUSPENDED).update(status=after)
-        if count and queue.delivery_type == DeliveryType.UNREACHABLE:
-            ConfigGeneration.bump()  # changes made meanwhile passed it by: what waits is routed again now (RT-50)
+        if count and after == QueueStatus.READY:
+            rows.update(**OFF_THE_LADDER)  # it was emptied: what comes next is tried at once
+        if count:
+            catch_up([queue.pk])
         why = "not_suspended"
     else:
         after, why = before, "not_in_retry"
@@ -78,6 +95,18 @@ def operate_queue(verb: str, queue: Queue, *, now: datetime) -> tuple[Outcome, s
             after = QueueStatus.CONNECTING.value
             count += rows.update(status=after, next_retry_at=now)
     return (Outcome.CHANGED, before, after, "") if count else (Outcome.UNCHANGED, before, before, why)
+
+
+def catch_up(queues_resumed: Collection[int]) -> None:
+    """Let what was resumed be routed again where a change of the configuration passed it by; in the caller's transaction.
+
+    That is Unreachable, and queues whose connector is disabled or gone. Rules: RT-50, RT-52, QR-47.
+    """
+    served = Connector.objects.filter(guid=OuterRef("next_hop_connector"), enabled=True)
+    passed_by = Queue.objects.filter(pk__in=queues_resumed).exclude(status=QueueStatus.SUSPENDED)
+    lost = Q(delivery_type=DeliveryType.NON_SMTP_GATEWAY) & ~Exists(served)
+    if passed_by.filter(Q(delivery_type=DeliveryType.UNREACHABLE) | lost).exists():
+        ConfigGeneration.bump()
 
 
 def connecting(queue: Queue) -> None:

@@ -61,11 +61,13 @@ class Sweep:
         done = Message.objects.filter(
             node=self._node, state=MessageState.DONE, done_at__lt=now - self._config.safety_net
         )
-        rows = list(done.order_by("done_at").values_list("pk", "spool_name")[:_BATCH])
-        if not rows:
+        keys = list(done.order_by("done_at").values_list("pk", flat=True)[:_BATCH])
+        if not keys:
             return 0
-        disk.unlink_all(f"{self._config.spool_dir}/{name}" for _pk, name in rows)
-        _delete_messages([pk for pk, _name in rows])
+        with transaction.atomic():
+            rows = _lock_finished(keys)
+            disk.unlink_all(f"{self._config.spool_dir}/{name}" for _pk, name in rows)
+            _delete_messages([pk for pk, _name in rows])
         return len(rows)
 
     def _claims(self, now: datetime) -> int:
@@ -114,13 +116,20 @@ class Sweep:
         return swept
 
 
+def _lock_finished(keys: Sequence[int]) -> list[tuple[int, str]]:
+    """Lock those messages that nobody delivers again meanwhile; copies first, as everywhere. Return key and content."""
+    copies = QueueItem.objects.filter(message__in=keys).order_by("pk")
+    list(copies.select_for_update().values_list("pk", flat=True))
+    done = Message.objects.filter(pk__in=keys, state=MessageState.DONE).order_by("pk")
+    return list(done.select_for_update().values_list("pk", "spool_name"))
+
+
 def _delete_messages(keys: Sequence[int]) -> None:
-    """Delete messages with everything that hangs on them: five statements for any number."""
-    with transaction.atomic():
-        SourceFile.objects.filter(message__in=keys).update(message=None)
-        Message.objects.filter(original__in=keys).update(original=None)
-        for model in (MessageRecipient, QueueItem):
-            rows = model.objects.filter(message__in=keys)
-            rows._raw_delete(rows.db)  # no cascade to collect: what refers to them goes here too
-        messages = Message.objects.filter(pk__in=keys)
-        messages._raw_delete(messages.db)
+    """Delete messages with everything that hangs on them, in the caller's transaction: five statements for any number."""
+    SourceFile.objects.filter(message__in=keys).update(message=None)
+    Message.objects.filter(original__in=keys).update(original=None)
+    for model in (MessageRecipient, QueueItem):
+        rows = model.objects.filter(message__in=keys)
+        rows._raw_delete(rows.db)  # no cascade to collect: what refers to them goes here too
+    messages = Message.objects.filter(pk__in=keys)
+    messages._raw_delete(messages.db)

@@ -185,7 +185,7 @@ def settle_empty(node: Node) -> None:
     submitted = Message.objects.filter(node=node, state=MessageState.SUBMITTED)
     if empty.exists() and not submitted.exists():  # what was sent back may be routed into it again
         empty.exclude(pk__in=moving).update(status=QueueStatus.READY, **clear)
-    left = Queue.objects.filter(node=node, status=QueueStatus.ACTIVE).filter(~_holding(ItemState.READY))
+    left = Queue.objects.filter(node=node, status=QueueStatus.ACTIVE)
     if left.exists():
         left.exclude(pk__in=moving).update(status=QueueStatus.READY, **clear)
 

@@ -192,7 +192,7 @@ def download(request: HttpRequest, pk: int) -> HttpResponse:
     item = get_object_or_404(QueueItem.objects.select_related("message"), pk=pk, state__in=WAITING)
     try:
         name, data = exports.download(item.pk, transport_config())
-    except OSError:
+    except (OSError, ValueError):
         messages.error(request, _("The content of this message cannot be read."))
         return redirect(reverse("queue", args=[item.queue_id]))
     LogEntry.objects.log_create(item.message, force_log=True, action=LogEntry.Action.ACCESS, actor=_user(request))

@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from connectors.conf import transport_config
+from connectors.event_log import Event
 from connectors.models import EventLogEntry, ForeignConnector, QueueItem
 from connectors.transport.collection import EVERY, Collection
+from connectors.transport.sweep import Sweep
 from tracking.models import TrackingEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,6 +73,20 @@ def test_a_gateway_that_leaves_its_files_is_reported(site, delivered):
         path.unlink()
     watch.run_once(now + timedelta(minutes=12))
     assert not EventLogEntry.objects.filter(cleared_at=None).exists()
+
+
+@pytest.mark.rule("DR-33", "QX-7")
+def test_a_gateway_is_reported_as_long_as_it_leaves_its_files_though_the_safety_net_forgot_them(site, delivered):
+    ForeignConnector.objects.update(collect_within_minutes=10)
+    later = timezone.now() + timedelta(days=3)
+    watch = Collection(site.node)
+    watch.run_once(later)
+    Sweep(site.node, config=transport_config()).run_once(later)
+    assert not QueueItem.objects.exists()
+
+    watch.run_once(later + EVERY)
+
+    assert EventLogEntry.objects.get(code=Event.NOT_COLLECTED).cleared_at is None
 
 
 @pytest.mark.rule("DR-33")

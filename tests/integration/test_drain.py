@@ -207,3 +207,65 @@ def test_two_processes_never_work_one_drain_at_once(site, other):
         assert jobs.work(job.pk, config=config, now=NOW) == 0
         assert list(other.iterdir()) == []
     assert jobs.work(job.pk, config=config, now=NOW) == 1
+
+
+@pytest.mark.rule("QO-13", "QO-14")
+def test_a_crash_before_the_names_of_a_batch_with_a_broken_message_loses_nothing(site, other, monkeypatch):
+    good, broken = held(site), held(site)
+    (transport_config().spool_dir / broken.message.spool_name).unlink()
+    job = start(site, other)
+    publish = drain.publish
+
+    def dies(named):
+        if JobTarget.objects.filter(job=named).exists():
+            raise SystemExit
+        return publish(named)
+
+    monkeypatch.setattr(drain, "publish", dies)
+    with pytest.raises(SystemExit):
+        jobs.run_once(site.node, config=transport_config(), now=NOW)
+    monkeypatch.undo()
+    assert [path.suffix for path in other.iterdir()] == [".tmp"]
+    good.refresh_from_db()
+    assert good.state == ItemState.REMOVED
+
+    jobs.run_once(site.node, config=transport_config(), now=NOW)
+
+    assert [path.name for path in other.iterdir()] == [f"drain-node.test-{job.pk}-{good.pk}.eml"]
+    assert BulkJob.objects.get().state == JobState.DONE
+
+
+@pytest.mark.rule("QO-13", "QO-14")
+def test_a_drain_whose_directory_goes_away_waits_with_its_files_and_holds_nobody_up(site, other, tmp_path):
+    moved = held(site)
+    job = start(site, other)
+    keys, failed = drain.prepare(job, transport_config())
+    with transaction.atomic():
+        jobs._note(job, drain.move(job, operations.lock(keys), failed, now=NOW), cursor=1, now=NOW)
+    other.rename(tmp_path / "unmounted")
+    stays = held(site)
+    suspend = jobs.start(site.node, Order(verb=Verb.SUSPEND, actor="ann", items=(stays.pk,)), now=NOW)
+
+    jobs.run_once(site.node, config=transport_config(), now=NOW)
+
+    suspend.refresh_from_db()
+    assert (suspend.state, suspend.changed) == (JobState.DONE, 1)
+    assert BulkJob.objects.get(pk=job.pk).state == JobState.RUNNING
+    (tmp_path / "unmounted").rename(other)
+    jobs.run_once(site.node, config=transport_config(), now=NOW)
+    assert [path.name for path in other.iterdir()] == [f"drain-node.test-{job.pk}-{moved.pk}.eml"]
+    assert BulkJob.objects.get(pk=job.pk).state == JobState.DONE
+
+
+@pytest.mark.rule("QO-13", "QO-10")
+def test_a_drain_whose_directory_is_gone_before_it_begins_ends_and_moves_nothing(site, other):
+    item = held(site)
+    job = start(site, other)
+    other.rmdir()
+
+    jobs.run_once(site.node, config=transport_config(), now=NOW)
+
+    job.refresh_from_db()
+    item.refresh_from_db()
+    assert (job.state, job.changed, job.failed, item.state) == (JobState.DONE, 0, 1, ItemState.READY)
+    assert "No such file" in JobTarget.objects.get().why

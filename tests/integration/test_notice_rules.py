@@ -232,7 +232,7 @@ def test_an_export_has_the_rfc_form_too(site, replay, transport, tmp_path):
 
     folder = tmp_path / "exported"
     folder.mkdir()
-    assert exports.write([key], folder, transport_config()) == {}
+    assert exports.write([key], folder, transport_config()) == {key: ""}
 
     (path,) = folder.iterdir()
     lines = path.read_bytes().decode().split("\r\n")

@@ -204,6 +204,45 @@ def test_a_wrong_queue_is_redirected(site, transport, data_dir):
     assert len(list(drop_directory.effective_path(other, site.node).glob("*.eml"))) == 1
 
 
+@pytest.mark.rule("QO-13", "DR-20")
+@pytest.mark.parametrize("state", [ItemState.READY, ItemState.SUSPENDED])
+def test_a_gateway_that_takes_one_recipient_a_file_gets_no_other_after_a_redirect(site, transport, data_dir, state):
+    from connectors import configuration, drop_directory
+
+    other = configuration.create("Other", ["SMS:*"], fields={"one_recipient_per_file": True})
+    drop_directory.create(other, site.node)
+    transport(NOW)
+    queue = fax_queue(site, status=QueueStatus.SUSPENDED)
+    addresses = [f"IMCEAFAX-{number}@fcweb.test" for number in range(3)]
+    queued(site, queue, now=NOW, with_file=True, recipients=addresses, state=state)
+
+    run(site, Verb.REDIRECT, queue=queue, connector_name="Other")
+
+    assert set(QueueItem.objects.values_list("state", flat=True)) == {state}
+    if state == ItemState.SUSPENDED:
+        run(site, Verb.RESUME)
+    transport(NOW)
+    files = [path.read_bytes() for path in drop_directory.effective_path(other, site.node).glob("*.eml")]
+    assert sorted([a for a in addresses if a.encode() in data] for data in files) == [[a] for a in addresses]
+    assert Message.objects.get().state == MessageState.DONE
+
+
+@pytest.mark.rule("QO-13")
+def test_a_queue_is_not_redirected_to_a_connector_of_other_servers(site):
+    from connectors import configuration
+    from connectors.models import Node
+
+    other = configuration.create("Other", ["SMS:*"])
+    other.source_transport_servers.set([Node.objects.create(name="hub2.test", fqdn="hub2.test")])
+    queue = fax_queue(site)
+    queued(site, queue, now=NOW)
+
+    with pytest.raises(FcwebError, match="on the server node") as caught:
+        run(site, Verb.REDIRECT, queue=queue, connector_name="Other")
+
+    assert caught.value.code == "CONNECTOR_NOT_FOUND"
+
+
 @pytest.mark.rule("QO-8", "QO-9", "QO-10", "QO-11")
 def test_an_export_can_be_replayed_and_its_original_removed(site, replay, transport, tmp_path):
     queue = fax_queue(site)

@@ -4,6 +4,7 @@ import json
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -86,6 +87,42 @@ def test_matching_messages_are_removed(filled):
     job = rows("remove", "--filter", "Size -lt 2MB", "--with-ndr", "false", "--yes")["rows"][0]
 
     assert (job["changed"], QueueItem.objects.filter(state=ItemState.REMOVED).count()) == (2, 2)
+
+
+@pytest.mark.rule("QO-3")
+def test_what_comes_while_the_command_asks_is_not_removed(filled, site, monkeypatch):
+    def answer():
+        queued(site, filled, now=NOW, subject="later")
+        return "y"
+
+    monkeypatch.setattr("builtins.input", answer)
+
+    out = run("remove", "FAX", "--messages", "--with-ndr", "false")
+
+    assert "Remove 5 silently?" in out
+    (left,) = QueueItem.objects.filter(state=ItemState.READY)
+    assert left.message.subject == "later"
+
+
+@pytest.mark.rule("QO-2", "QO-6")
+def test_of_several_queues_those_in_retry_are_resubmitted_and_the_others_named(site):
+    fax = fax_queue(site)
+    well = Queue.objects.create(
+        node=site.node, delivery_type=fax.delivery_type, next_hop_domain="AAA", next_hop_connector=UUID(int=7)
+    )
+    fax.delete()
+    fax = fax_queue(site, status=QueueStatus.RETRY, retry_count=1)  # comes after the one that is well
+    for queue in (well, fax, fax):
+        queued(site, queue, now=NOW)
+    errors = StringIO()
+
+    call_command("queue", "retry", "--resubmit", "--filter", "MessageCount -gt 0", stdout=StringIO(), stderr=errors)
+
+    assert errors.getvalue().startswith("node.test\\AAA: ")
+    assert BulkJob.objects.get().changed == 2
+    with pytest.raises(CommandError, match="nothing was changed") as caught:
+        run("retry", "--resubmit", "--filter", "MessageCount -gt 0")
+    assert caught.value.returncode == 3
 
 
 @pytest.mark.rule("QO-6", "QA-13", "QA-6")

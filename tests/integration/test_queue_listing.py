@@ -11,6 +11,7 @@ from django.utils import timezone
 from connectors import queue_properties
 from connectors.choices import DeliveryType, ItemState, QueueStatus
 from connectors.models import Message, Queue, QueueItem
+from connectors.reads import queues as reads
 from connectors.transport import poison
 from connectors.transport import queue as queues
 from tests.queue_command import run
@@ -47,6 +48,22 @@ def busy(site):
     other_queue(site, "stopped.test", status=QueueStatus.SUSPENDED)
     other_queue(site, "idle.test", status=QueueStatus.READY, last_success_at=past, last_retry_at=past)
     return fax
+
+
+@pytest.mark.rule("QU-8", "QX-2", "QX-5", "QR-40")
+def test_a_queue_longer_than_a_page_counts_is_listed_with_all_its_messages(site, monkeypatch):
+    monkeypatch.setattr(reads, "CAP", 1)
+    fax = fax_queue(site, status=QueueStatus.READY)
+    for state in (ItemState.READY, ItemState.SUSPENDED, ItemState.DEFERRED):
+        for _n in range(4):
+            queued(site, fax, now=NOW, state=state)
+
+    (row,) = rows("list", "--filter", "MessageCount -gt 11")
+
+    assert (row["MessageCount"], row["MessageCountsPerPriority"]) == (12, [0, 12, 0, 0])
+    assert rows("digest")[0]["MessageCount"] == 12
+    lengths = {row["DeliveryType"]: (row["ActiveLength"], row["RetryLength"]) for row in rows("counters")}
+    assert lengths["NonSmtpGatewayDelivery"] == (4, 4)
 
 
 @pytest.mark.rule("QU-1", "QU-8", "QU-12", "QU-13")

@@ -2,22 +2,34 @@
 
 from datetime import timedelta
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from django.utils import timezone
 
-from connectors import choices
+from connectors import choices, configuration, event_log
 from connectors.choices import ItemState, MessageState, Priority, QueueStatus, RecipientState, Verb
 from connectors.conf import TransportConfig, transport_config
-from connectors.models import EventLogEntry, Message, MessageRecipient, Queue, QueueItem, QueueSample, TransportSettings
+from connectors.event_log import Event
+from connectors.models import (
+    EventLogEntry,
+    ForeignConnector,
+    Message,
+    MessageRecipient,
+    Queue,
+    QueueItem,
+    QueueSample,
+    TransportSettings,
+)
 from connectors.queue_rows import sooner_than
+from connectors.reads import message_operations
 from connectors.transport import jobs, leasing, poison, queue_operations
 from connectors.transport import queue as queues
 from connectors.transport.boot import Boot
 from connectors.transport.delivery import Delivery
 from connectors.transport.jobs import Order
 from connectors.transport.upkeep import Upkeep
-from tests.queue_fixtures import fax_queue, queued
+from tests.queue_fixtures import fax_queue, queued, send_back
 from tracking.models import TrackingEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -61,8 +73,30 @@ def test_a_queue_long_in_retry_is_routed_again_and_keeps_its_place(site, transpo
     (again,) = QueueItem.objects.filter(message=item.message_id, state=ItemState.READY)
     queue.refresh_from_db()
     assert (again.queue_id, queue.status, queue.retry_count, queue.next_retry_at) == (queue.pk, "Retry", 70, due)
+    assert again.entered_at == start  # what waits does not look younger than it is
     transport(NOW)
     assert [event for event, _s, _c in events()].count("RESUBMIT") == 1
+
+
+@pytest.mark.rule("QR-28", "QX-3")
+def test_mail_that_was_routed_again_keeps_its_age_and_hears_of_its_new_queue_alone(site, transport):
+    start = NOW - timedelta(hours=2)
+    fax = fax_queue(site)
+    for verb, minutes in ((Verb.SUSPEND, 90), (Verb.RESUME, 80)):
+        jobs.operate_queue(fax, verb, actor="ann", now=NOW - timedelta(minutes=minutes))
+    sms = Queue.objects.create(
+        node=site.node, delivery_type=fax.delivery_type, next_hop_domain="SMS", next_hop_connector=UUID(int=7)
+    )
+    item = queued(site, sms, now=start, with_file=True)
+    site.drop.rmdir()
+    send_back(item.pk, now=NOW)
+    transport(NOW)
+
+    again = QueueItem.objects.get(message=item.message_id, queue=fax)
+    assert (again.state, again.entered_at, again.queued_at) == (ItemState.READY, start, NOW)
+    assert message_operations.entries([item.message_id]) == []
+    jobs.operate_queue(fax, Verb.SUSPEND, actor="ann", now=NOW + timedelta(minutes=1))
+    assert [entry.actor for entry in message_operations.entries([item.message_id])] == ["ann"]
 
 
 @pytest.mark.rule("QA-7", "QR-30")
@@ -218,6 +252,19 @@ def test_priorities_count_only_when_switched_on(site):
     assert on.expires_after(2, 250 * 1024 + 1) == timedelta(days=2)
 
 
+@pytest.mark.rule("QR-60", "RT-33")
+def test_an_urgent_message_is_in_a_batch_that_larger_older_ones_would_fill(site):
+    queue = fax_queue(site)
+    older = [queued(site, queue, now=NOW, size=1000) for _n in range(3)]
+    urgent = queued(site, queue, now=NOW, size=1000)
+    QueueItem.objects.filter(pk=urgent.pk).update(priority=Priority.HIGH)
+
+    facts = {"limit": 10, "limit_bytes": 1500, "folder_of": None, "by_priority": True}
+    leased = leasing.lease(queue, directory="/x", token="t", **facts)
+
+    assert [item.pk for item in leased] == [urgent.pk, older[0].pk]
+
+
 @pytest.mark.rule("QR-14", "QA-6", "RT-31")
 def test_an_idle_queue_goes_and_a_suspended_one_stays(site):
     idle = {"last_success_at": NOW - timedelta(minutes=4), "last_retry_at": NOW - timedelta(minutes=4)}
@@ -244,6 +291,60 @@ def test_a_queue_in_retry_that_was_emptied_is_ready(site):
 
     queue.refresh_from_db()
     assert (queue.status, queue.retry_count, queue.last_error, queue.next_retry_at) == ("Ready", 0, "", None)
+
+
+@pytest.mark.rule("QR-30", "QU-10")
+def test_mail_expires_in_a_queue_that_a_crash_left_active_and_a_person_holds(site, transport):
+    configuration.change(ForeignConnector.objects.get(name="Fax"), {"is_held": True})
+    transport(NOW)
+    queue = fax_queue(site, status=QueueStatus.ACTIVE)  # as it was when the process died
+    late = {"now": NOW - timedelta(days=3), "expires_at": NOW - timedelta(days=1), "with_file": True}
+    items = [queued(site, queue, state=state, **late) for state in (ItemState.READY, ItemState.SUSPENDED)]
+
+    transport(NOW)
+    transport(NOW + timedelta(seconds=5))
+
+    assert set(QueueItem.objects.filter(queue=queue).values_list("state", flat=True)) == {ItemState.REMOVED}
+    assert events().count(("FAIL", "QUEUE", "Expired")) == len(items)
+
+
+@pytest.mark.rule("QU-1", "QR-26")
+@pytest.mark.parametrize("status", [QueueStatus.SUSPENDED, QueueStatus.RETRY])
+def test_mail_that_comes_into_an_emptied_queue_is_tried_at_once(site, transport, status):
+    ladder = {"retry_count": 12, "last_error": "451 4.3.5 x", "first_retry_at": NOW}
+    queue = fax_queue(site, status=status, next_retry_at=NOW + timedelta(hours=5), **ladder)
+    item = queued(site, queue, now=NOW)
+    order = Order(verb=Verb.REMOVE, actor="ann", queue=queue)
+    jobs.run_to_end(jobs.start(site.node, order, now=NOW), config=transport_config(), now=NOW)
+    jobs.operate_queue(queue, Verb.RESUME, actor="ann", now=NOW)
+    transport(NOW)
+
+    queue.refresh_from_db()
+    assert (queue.status, queue.retry_count, queue.last_error) == (QueueStatus.READY, 0, "")
+    later = queued(site, queue, now=NOW, with_file=True)
+    transport(NOW)
+    item.refresh_from_db()
+    later.refresh_from_db()
+    assert (item.state, later.state) == (ItemState.REMOVED, ItemState.DELIVERED)
+
+
+@pytest.mark.rule("QR-41", "QX-9")
+def test_the_alarm_of_a_directory_ends_when_it_takes_mail_again_though_the_queue_was_emptied(site, transport):
+    queue = fax_queue(site)
+    site.drop.rmdir()
+    queued(site, queue, now=NOW, with_file=True)
+    transport(NOW)
+    assert event_log.is_open(Event.NO_DROP_DIRECTORY, "Fax")
+    order = Order(verb=Verb.REMOVE, actor="ann", queue=queue)
+    jobs.run_to_end(jobs.start(site.node, order, now=NOW), config=transport_config(), now=NOW)
+    transport(NOW + timedelta(seconds=10))
+    site.drop.mkdir()
+    queued(site, queue, now=NOW, with_file=True)
+
+    transport(NOW + timedelta(seconds=20))
+
+    assert len(list(site.drop.glob("*.eml"))) == 1
+    assert not event_log.is_open(Event.NO_DROP_DIRECTORY, "Fax")
 
 
 @pytest.mark.rule("QR-60", "RT-33")

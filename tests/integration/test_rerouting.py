@@ -8,9 +8,12 @@ import pytest
 from django.utils import timezone
 
 from connectors import configuration, domain_configuration, drop_directory, recipient_configuration, rerouting
-from connectors.choices import ItemState, QueueStatus, RecipientState
+from connectors.choices import ItemState, QueueStatus, RecipientState, Verb
+from connectors.conf import transport_config
 from connectors.configuration import ListChange
 from connectors.models import ConfigGeneration, ForeignConnector, MessageRecipient, Node, Queue, QueueItem
+from connectors.transport import jobs
+from connectors.transport.jobs import Order
 from tracking.models import TrackingEvent
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -180,6 +183,68 @@ def test_a_suspended_queue_of_a_touched_connector_is_left_alone(site, waiting, t
     transport()
 
     assert events() == [("RECEIVE", "PICKUP")]
+
+
+def operate(verb, item, scope):
+    """Suspend or resume a copy, or the queue it waits in."""
+    item.refresh_from_db()
+    now = timezone.now()
+    if scope == "queue":
+        jobs.operate_queue(item.queue, verb, actor="ann", now=now)
+    else:
+        order = Order(verb=verb, actor="ann", items=(item.pk,))
+        jobs.run_to_end(jobs.start(item.queue.node, order, now=now), config=transport_config(), now=now)
+
+
+@pytest.mark.rule("RT-50", "QU-3")
+@pytest.mark.parametrize("scope", ["message", "queue"])
+def test_what_was_suspended_in_unreachable_goes_by_the_connector_that_came_meanwhile(site, pickup, transport, scope):
+    internet = add(site, "Internet", "*;1", enabled=False)
+    pickup("out.eml", OUT)
+    transport()
+    item = QueueItem.objects.get()
+    operate(Verb.SUSPEND, item, scope)
+    configuration.change(internet, {"enabled": True})
+    transport()
+    assert files(site, "Internet") == []
+
+    operate(Verb.RESUME, item, scope)
+    transport()
+
+    assert len(files(site, "Internet")) == 1
+
+
+@pytest.mark.rule("RT-52", "RT-25", "QR-47")
+@pytest.mark.parametrize("scope", ["message", "queue"])
+@pytest.mark.parametrize("change", ["disabled", "removed"])
+def test_what_was_suspended_is_not_handed_to_a_connector_that_went_meanwhile(site, waiting, transport, change, scope):
+    item = QueueItem.objects.get()
+    operate(Verb.SUSPEND, item, scope)
+    if change == "disabled":
+        configuration.change(fax(), {"enabled": False, "is_held": False})
+    else:
+        configuration.remove(fax())
+    transport()
+    assert MessageRecipient.objects.get().state == RecipientState.QUEUED
+
+    operate(Verb.RESUME, item, scope)
+    transport()
+
+    assert files(site) == []
+    assert MessageRecipient.objects.filter(status_text__startswith="550 5.1.2").exists()
+
+
+@pytest.mark.rule("RT-50")
+def test_resuming_where_nothing_changed_routes_nothing_again(site, waiting, transport):
+    item = QueueItem.objects.get()
+    before = ConfigGeneration.current()
+    for scope in ("message", "queue"):
+        operate(Verb.SUSPEND, item, scope)
+        operate(Verb.RESUME, item, scope)
+
+    transport()
+
+    assert (ConfigGeneration.current(), events()) == (before, [("RECEIVE", "PICKUP")])
 
 
 @pytest.mark.rule("RT-53")

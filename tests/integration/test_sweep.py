@@ -1,14 +1,20 @@
 """Sweep: what is finished goes, by batches; what a queue or a person still needs stays."""
 
 import os
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from django.db import transaction
 from django.utils import timezone
 
 from connectors.conf import transport_config
 from connectors.models import Message, MessageRecipient, QueueItem, SourceFile
+from connectors.transport import jobs
+from connectors.transport import sweep as sweep_module
+from connectors.transport.safety_net import Wanted
 from connectors.transport.sweep import Sweep
 from tracking.models import TrackingEvent
 
@@ -43,6 +49,31 @@ def test_content_and_rows_go_when_the_safety_net_time_is_over(
     assert len(list(Path(site.drop).glob("*.eml"))) == 5  # the reader's, not ours
     assert TrackingEvent.objects.count() == 10
     assert set(SourceFile.objects.values_list("state", "message")) == {("queued", None)}
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.rule("QR-18", "QU-6", "MT-1")
+def test_what_somebody_delivers_again_at_the_last_moment_is_not_swept(site, pickup, transport, data_dir, monkeypatch):
+    pickup("a.eml", FAX % 1)
+    transport()
+    late = timezone.now() + timedelta(hours=49)
+
+    @contextmanager
+    def just_before():
+        monkeypatch.undo()
+        job = jobs.start_again(site.node, Wanted(connector="Fax"), actor="ann", now=late)
+        jobs.run_to_end(job, config=transport_config(), now=late)
+        with transaction.atomic():
+            yield
+
+    monkeypatch.setattr(sweep_module, "transaction", SimpleNamespace(atomic=just_before))
+
+    Sweep(site.node, config=transport_config())._messages(late)
+
+    assert len(spool_files(data_dir)) == 1
+    transport(late)
+    assert [event.event for event in TrackingEvent.objects.order_by("pk")] == ["RECEIVE", "SEND", "RESUBMIT", "SEND"]
+    assert len(list(Path(site.drop).glob("*.eml"))) == 2
 
 
 @pytest.mark.django_db(transaction=True)
