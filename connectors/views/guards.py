@@ -7,9 +7,10 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from connectors.errors import ConfigurationError
 
@@ -35,6 +36,23 @@ def needs_setup(view: View[P]) -> View[P]:
             return render(request, "connectors/not_set_up.html", {"problem": str(error)}, status=503)
 
     return guarded
+
+
+def acts_from(page: str) -> Callable[[View[P]], View[P]]:
+    """Let only POST act; a GET, as after signing in again or choosing a language, goes to the page it acts from."""
+
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            if request.method in {"GET", "HEAD"}:
+                return redirect(reverse(page, args=args, kwargs=kwargs))
+            if request.method != "POST":
+                return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
 
 
 def key_of(request: HttpRequest, name: str) -> int | None:

@@ -9,6 +9,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
 
 from connectors.conf import transport_config
 from connectors.models import Message
@@ -19,6 +20,7 @@ from fcweb.http import wants_partial
 
 
 @require_safe
+@vary_on_headers("HX-Request")
 @may("tracking.view_trackingevent")
 @needs_setup
 def delivery(request: HttpRequest, tracked: int) -> HttpResponse:
@@ -42,6 +44,7 @@ def delivery(request: HttpRequest, tracked: int) -> HttpResponse:
 
 
 @require_safe
+@vary_on_headers("HX-Request")
 @may("tracking.view_trackingevent")
 @may("connectors.view_content")
 @needs_setup

@@ -14,7 +14,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from connectors import choices, operation_words, queue_filter, queue_properties, routing_table, waiting_rows
 from connectors.choices import REMOVALS, WAITING, JobScope, Outcome, QueueStatus, Verb
@@ -26,7 +26,7 @@ from connectors.reads import queues as reads
 from connectors.reads import waiting
 from connectors.transport import exports, jobs, queue_operations
 from connectors.transport.jobs import Order
-from connectors.views.guards import may, needs_setup
+from connectors.views.guards import acts_from, may, needs_setup
 from fcweb.http import wants_partial
 
 _AT_ONCE = 200  # a job this small is worked before the answer
@@ -34,7 +34,7 @@ _SAMPLE = 10
 _QUEUE_VERBS = (Verb.SUSPEND, Verb.RESUME, Verb.RETRY)
 
 
-@require_POST
+@acts_from("queue")
 @may("connectors.change_queue")
 def operate(request: HttpRequest, pk: int) -> HttpResponse:
     """Suspend, resume or retry a queue."""
@@ -42,7 +42,7 @@ def operate(request: HttpRequest, pk: int) -> HttpResponse:
     return _operate(request, queue)
 
 
-@require_POST
+@acts_from("queues")
 @may("connectors.change_queue")
 @needs_setup
 def operate_submission(request: HttpRequest) -> HttpResponse:
@@ -174,7 +174,7 @@ def operation(request: HttpRequest, pk: int) -> HttpResponse:
     return response
 
 
-@require_POST
+@acts_from("operation")
 @may("connectors.change_queue")
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Stop an operation before its next batch."""

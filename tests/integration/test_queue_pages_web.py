@@ -65,7 +65,8 @@ def test_looking_does_not_allow_acting(desk, filled):
 def test_a_queue_verb_needs_post_and_a_token(desk, filled):
     client = desk(*ALL)
     url = reverse("queue-operate", args=[filled.pk])
-    assert client.get(url).status_code == 405
+    assert client.get(url, {"verb": "suspend"}).url == reverse("queue", args=[filled.pk])
+    assert client.put(url, {"verb": "suspend"}).status_code == 405
     assert client.post(url, {"verb": "explode"}).status_code == 404
     client.handler.enforce_csrf_checks = True
     assert client.post(url, {"verb": "suspend"}).status_code == 403
