@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_http_methods, require_safe
 
 from connectors import choices, operation_words, queue_filter, queue_properties, routing_table, waiting_rows
-from connectors.choices import REMOVALS, WAITING, JobScope, Outcome, QueueStatus, Verb
+from connectors.choices import REMOVALS, WAITING, JobScope, JobState, Outcome, QueueStatus, Verb
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Queue, QueueItem
@@ -154,7 +154,7 @@ def _start(request: HttpRequest, queue: Queue | None, data: dict[str, Any], item
 @require_safe
 @may("connectors.view_queue")
 def operation(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show how far an operation is: done, failed, left; asked for again every second while it runs."""
+    """Show how far an operation is: done, failed, left; while it runs its figures are asked for every second."""
     job = get_object_or_404(BulkJob.objects.select_related("queue"), pk=pk)
     troubled = JobTarget.objects.filter(job=job).exclude(outcome=Outcome.CHANGED).order_by("pk")[:20]
     seen = job.changed + job.unchanged + job.failed
@@ -171,6 +171,8 @@ def operation(request: HttpRequest, pk: int) -> HttpResponse:
     template = "connectors/_operation.html" if wants_partial(request) else "connectors/operation.html"
     response = render(request, template, context)
     response["Vary"] = "HX-Request"
+    if wants_partial(request) and job.state != JobState.RUNNING:
+        response["HX-Refresh"] = "true"  # the figures were kept up to date; now the page is another one
     return response
 
 

@@ -79,3 +79,28 @@ def test_a_part_is_never_kept_in_place_of_the_page_of_its_address(site, admin_cl
         assert b"<html" in whole.content and b"<html" not in part.content, path
         for answer in (whole, part):
             assert "HX-Request" in answer.headers["Vary"], path
+
+
+def test_a_form_of_an_ended_session_says_that_nothing_was_done(site, desk):
+    queue = fax_queue(site)
+    client = desk("view_queue", "change_queue")
+    client.handler.enforce_csrf_checks = True
+
+    answer = client.post(
+        reverse("queue-operate", args=[queue.pk]), {"verb": "suspend"}, headers={"accept-language": "fr"}
+    )
+
+    assert answer.status_code == 403
+    page = answer.content.decode()
+    assert "Rien n’a été fait" in page and 'id="rail"' in page
+    queue.refresh_from_db()
+    assert queue.status == "Ready"
+
+
+def test_an_address_the_server_does_not_answer_to_says_which_setting_names_them(site, client, settings):
+    settings.ALLOWED_HOSTS = ["localhost"]
+
+    answer = client.get("/login/", headers={"host": "mail.example.org"})
+
+    assert answer.status_code == 400
+    assert "FCWEB_ALLOWED_HOSTS" in answer.content.decode()

@@ -213,6 +213,7 @@ async function openMessage(link) {
   opened.classList.add("is-current");
   try {
     const answer = await fetch(link.href, { headers: { "HX-Request": "true" }, signal: request.signal });
+    if (answer.status === 401) location.reload(); // the session ended: to the sign-in page
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     panelBody.innerHTML = await answer.text();
     htmx.process(panelBody);

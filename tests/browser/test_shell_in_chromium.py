@@ -1,0 +1,136 @@
+"""What the browser alone can get wrong: back after htmx, a double click, an ended session, an answer that fails."""
+
+import re
+import sqlite3
+
+import pytest
+
+from tests import filled as filling
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture
+def make(browser, filled, sign_in):
+    """Open a signed-in page that may log errors: they are what is tested."""
+    contexts = []
+
+    def signed_in(**options):
+        context = browser.new_context(locale="en-US", reduced_motion="reduce", **options)
+        contexts.append(context)
+        page = context.new_page()
+        sign_in(page, filled.address, filled.password)
+        return page
+
+    yield signed_in
+    for context in contexts:
+        context.close()
+
+
+def rows(site, query):
+    with sqlite3.connect(site.data / "fcweb.sqlite3") as database:
+        return database.execute(query).fetchall()
+
+
+def click_twice(page, selector):
+    """Click as a hand does: the second click falls while the first is under way."""
+    box = page.locator(selector).first.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.click(x, y)
+    page.wait_for_timeout(20)
+    page.mouse.click(x, y)
+
+
+def test_back_from_a_message_shows_the_page_of_the_search_not_its_part(make, filled):
+    page = make()
+    page.goto(f"{filled.address}/tracking/")
+    page.fill("[name=subject]", "e")
+    page.click("#search-form button[type=submit]")
+    page.wait_for_url(re.compile("subject=e"))
+    page.click("#results tbody a >> nth=0")
+    page.wait_for_url("**/message/**")
+    page.go_back()
+    page.wait_for_url(re.compile("subject=e"))
+    page.wait_for_selector("#rail")
+    assert page.input_value("[name=subject]") == "e"
+    assert page.locator("#results tbody tr").count()
+
+
+def test_a_session_that_ended_leads_to_the_sign_in_page_and_back(make, filled):
+    page = make()
+    page.goto(f"{filled.address}/queues/?idle=1")
+    page.wait_for_selector("#push-state[data-state=live]")
+    page.context.clear_cookies(name="sessionid")
+    page.mouse.move(2, 2)
+    page.evaluate("htmx.trigger('#queues', 'pushed')")
+    page.wait_for_url("**/login/**")
+    assert page.locator("#queues").count() == 0
+    page.fill("[name=username]", "admin")
+    page.fill("[name=password]", filled.password)
+    page.press("[name=password]", "Enter")
+    page.wait_for_url(f"{filled.address}/queues/?idle=1")
+
+
+def test_a_double_click_sends_a_form_once_and_says_what_it_did(make, filled):
+    page = make()
+    page.goto(filled.address + filling.pages(filled)["queue-submission"])
+    before = len(rows(filled, "SELECT id FROM connectors_bulkjob"))
+    click_twice(page, "button:has-text('Suspend the queue')")
+    page.wait_for_selector("button:has-text('Resume the queue')")
+    page.wait_for_selector(".messages")
+    assert page.locator(".messages li").all_inner_texts() == [
+        "Submission is suspended: it accepts messages and lets none out."
+    ]
+    click_twice(page, "button:has-text('Resume the queue')")
+    page.wait_for_selector(".messages >> text=Submission is resumed")
+    assert len(rows(filled, "SELECT id FROM connectors_bulkjob")) == before + 2
+
+
+def test_a_part_that_cannot_be_fetched_is_told_until_one_comes(make, filled):
+    page = make()
+    page.goto(f"{filled.address}/tracking/")
+    assert not page.is_visible("#request-failed")
+    page.route("**/tracking/?*", lambda route: route.fulfill(status=500, body="<h1>Something went wrong</h1>"))
+    page.fill("[name=subject]", "Rappel")
+    page.click("#search-form button[type=submit]")
+    page.wait_for_selector("#request-failed", state="visible")
+    assert "may be out of date" in page.inner_text("#request-failed")
+    page.unroute("**/tracking/?*")
+    page.click("#search-form button[type=submit]")
+    page.wait_for_url(re.compile("subject=Rappel"))
+    page.wait_for_selector("#request-failed", state="hidden")
+
+
+JOB = """
+from django.utils import timezone
+from connectors.models import BulkJob, Node
+node = Node.objects.get_or_create(name="elsewhere.test")[0]  # a server that does not run: its operation stays
+print(BulkJob.objects.create(node=node, verb="suspend", total=300, last_item=1, snapshot_at=timezone.now()).pk)
+"""
+
+
+def test_the_stop_button_of_an_operation_stays_while_the_figures_change(make, filled):
+    page = make()
+    pk = int(filled.manage("shell", "-v", "0", "-c", JOB))
+    page.goto(f"{filled.address}/operations/{pk}/")
+    page.focus("#cancel")
+    page.evaluate("window.stop = document.getElementById('cancel')")
+    filled.manage("shell", "-v", "0", "-c", "from connectors.models import BulkJob as B; B.objects.update(changed=7)")
+    page.wait_for_selector("#operation-figures .figure b >> text=/^7$/")
+    assert "293 left" in page.inner_text("#answer")
+    assert page.evaluate("document.activeElement === window.stop && window.stop.isConnected")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#cancel", state="detached")
+    assert rows(filled, f"SELECT state FROM connectors_bulkjob WHERE id = {pk}") == [("cancelled",)]
+    assert page.locator("[hx-trigger='every 1s']").count() == 0
+
+
+def test_an_operation_that_ends_is_shown_as_over(make, filled):
+    page = make()
+    pk = int(filled.manage("shell", "-v", "0", "-c", JOB))
+    page.goto(f"{filled.address}/operations/{pk}/")
+    page.wait_for_selector("#cancel")
+    end = "from connectors.models import BulkJob as B; from django.utils.timezone import now; "
+    filled.manage("shell", "-v", "0", "-c", f"{end}B.objects.filter(pk={pk}).update(state='done', finished_at=now())")
+    page.wait_for_selector("#cancel", state="detached")
+    assert page.locator("#operation dt >> text=Ended").count() == 1
