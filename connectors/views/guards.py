@@ -23,6 +23,11 @@ def may(permission: str) -> Callable[[View[P]], View[P]]:
     return permission_required(permission, raise_exception=True)
 
 
+def allows(request: HttpRequest) -> Callable[[str], bool]:
+    """Return a question: has whoever asks this permission? "" is no permission and allowed to all."""
+    return lambda permission: not permission or request.user.has_perm(permission)
+
+
 def needs_setup(view: View[P]) -> View[P]:
     """Answer with what to do, instead of an error, while `setup` was never run on this server."""
 
