@@ -2,6 +2,8 @@
 
 import re
 import sqlite3
+import time
+from email.header import Header
 
 import pytest
 
@@ -27,9 +29,28 @@ def make(browser, filled, sign_in):
         context.close()
 
 
-def rows(site, query):
+# Where a line of the list has its subject, and whether the sender beside it reads from left to right.
+SUBJECT = """line => {
+  const range = document.createRange();
+  range.selectNodeContents(line.firstChild);
+  return range.getBoundingClientRect().right <= line.querySelector(".quiet").getBoundingClientRect().left + 6;
+}"""
+SENDER = """line => {
+  const text = line.querySelector(".quiet").firstChild;
+  const place = (at) => {
+    const range = document.createRange();
+    range.setStart(text, at);
+    range.setEnd(text, at + 1);
+    return range.getBoundingClientRect().left;
+  };
+  const first = text.data.indexOf("emma");
+  return place(first) < place(first + 3);
+}"""
+
+
+def rows(site, query, *values):
     with sqlite3.connect(site.data / "fcweb.sqlite3") as database:
-        return database.execute(query).fetchall()
+        return database.execute(query, values).fetchall()
 
 
 def click_twice(page, selector):
@@ -134,3 +155,76 @@ def test_an_operation_that_ends_is_shown_as_over(make, filled):
     filled.manage("shell", "-v", "0", "-c", f"{end}B.objects.filter(pk={pk}).update(state='done', finished_at=now())")
     page.wait_for_selector("#cancel", state="detached")
     assert page.locator("#operation dt >> text=Ended").count() == 1
+
+
+LONG = "W" * 480
+X400 = "IMCEAX400-c+3DFR+3Ba+3DFabrikam+3Bs+3DMoreau@fcweb.test"
+
+
+@pytest.fixture(scope="module")
+def hostile(filled):
+    """Return paths of pages with a subject and a file name as long as they get, Arabic, and a text turned round."""
+    subjects = {
+        LONG: LONG,
+        "arabic": "\u0637\u0644\u0628 \u0634\u0631\u0627\u0621 4711",
+        "turned": "invoice \u202egnp.exe",
+    }
+    pickup = filled.data / "pickup"
+    for name, subject in subjects.items():
+        shown = Header(subject, "utf-8").encode()
+        written = pickup / f"{name[:9]}.tmp0"
+        written.write_text(f"From: emma.brown@fcweb.test\nTo: {X400}\nSubject: {shown}\n\nBody\n")
+        written.rename(pickup / f"{name[:9]}.eml")
+    crowd = ", ".join(f"IMCEAX400-c+3DFR+3Ba+3DFabrikam+3Bs+3DM{number}@fcweb.test" for number in range(30))
+    (pickup / "crowd.eml").write_text(f"From: emma.brown@fcweb.test\nTo: {crowd}\nSubject: Crowd\n\nBody\n")
+    (pickup / f"{'b' * 200}.eml").write_bytes(b"Subject: nobody sent it\n\nBody\n")
+    where = "next_hop_domain = 'X400' AND m.subject IN ('Crowd', ?) "
+    waiting = f"SELECT q.id FROM connectors_queueitem i JOIN connectors_queue q ON q.id = i.queue_id JOIN connectors_message m ON m.id = i.message_id WHERE {where} GROUP BY q.id HAVING count(*) = 2"
+    for _attempt in range(100):
+        bad = rows(filled, "SELECT id FROM connectors_sourcefile WHERE state = 'bad' AND name LIKE 'bbb%'")
+        queue = rows(filled, waiting, subjects["turned"])
+        if bad and queue:
+            break
+        time.sleep(0.2)
+    return {
+        "queue": f"/queues/{queue[0][0]}/",
+        "everywhere": "/queues/messages/",
+        "confirm": f"/queues/{queue[0][0]}/confirm/?verb=suspend&f=FromAddress -eq 'emma.brown@fcweb.test'",
+        "bad-files": "/bad-files/",
+        "bad-file": f"/bad-files/{bad[0][0]}/",
+        "edit": f"/bad-files/{bad[0][0]}/edit/",
+        "tracking": "/tracking/",
+        "live": "/live/",
+        "overview": "/",
+    }
+
+
+@pytest.mark.parametrize("width", [320, 1440])
+def test_long_subjects_and_names_fit_the_screen_and_leave_room_for_other_rows(make, filled, hostile, width):
+    page = make(viewport={"width": width, "height": 900})
+    found = {}
+    for name, path in hostile.items():
+        page.goto(filled.address + path)
+        wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+        high = page.evaluate("Math.max(0, ...[...document.querySelectorAll('tbody tr')].map(row => row.offsetHeight))")
+        if wide or high > (1000 if width < 700 else 420):
+            found[name] = (wide, high)
+    assert found == {}
+
+
+def test_many_recipients_of_a_row_are_folded_and_each_can_be_removed(make, filled, hostile):
+    page = make()
+    page.goto(f"{filled.address}{hostile['queue']}?f=Subject -eq 'Crowd'")
+    page.click("summary >> text=and 20 more")
+    page.click("a:has-text('Remove') >> nth=29")
+    page.wait_for_url(re.compile("/confirm/"))
+    assert "Remove 1 message and send a notice" in page.inner_text("h1")
+
+
+def test_a_subject_written_from_right_to_left_leaves_what_stands_beside_it_alone(make, filled, hostile):
+    page = make(viewport={"width": 1440, "height": 900})
+    page.goto(filled.address + hostile["confirm"])
+    for word in ("4711", "gnp.exe"):
+        line = page.locator(f"ul.lines li:has-text('{word}')")
+        assert line.evaluate(SENDER), word
+        assert line.evaluate(SUBJECT), word
