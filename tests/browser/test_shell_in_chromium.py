@@ -228,3 +228,12 @@ def test_a_subject_written_from_right_to_left_leaves_what_stands_beside_it_alone
         line = page.locator(f"ul.lines li:has-text('{word}')")
         assert line.evaluate(SENDER), word
         assert line.evaluate(SUBJECT), word
+
+
+def test_who_opens_the_content_of_a_message_by_keyboard_stands_at_its_beginning(make, filled):
+    page = make()
+    page.goto(filled.address + filling.pages(filled)["message-failed"])
+    page.focus("#message-content a")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#message-content pre")
+    assert page.evaluate("document.activeElement.id") == "message-header"
