@@ -228,3 +228,13 @@ def test_the_message_page_says_why_nothing_moves_and_leads_to_the_queue(desk, si
 
     assert sentence in page
     assert f'href="{reverse("queue", args=[queue.pk])}"' in page
+
+
+@pytest.mark.parametrize(("crowd", "text"), [(2, ""), (3, "and 1 more"), (7, "and 5 more")])
+def test_a_confirmation_says_how_many_recipients_it_does_not_name(desk, site, crowd, text):
+    queue = fax_queue(site)
+    queued(site, queue, now=NOW, recipients=[f"IMCEAFAX-{number}@fcweb.test" for number in range(crowd)])
+
+    page = desk(*ALL).get(reverse("queue-confirm", args=[queue.pk]), {"verb": "remove", "f": ""}).content.decode()
+
+    assert re.findall(r"and \d+ more", page) == ([text] if text else [])
