@@ -62,5 +62,9 @@ def acts_from(page: str) -> Callable[[View[P]], View[P]]:
 
 def key_of(request: HttpRequest, name: str) -> int | None:
     """Return a keyset key of the query string, None when it is missing or no number."""
-    text = request.GET.get(name, "")
+    return as_key(request.GET.get(name, ""))
+
+
+def as_key(text: str) -> int | None:
+    """Return a key from outside as a number, None when no row can have it."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

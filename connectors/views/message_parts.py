@@ -6,7 +6,7 @@ from urllib.parse import urlencode
 
 from auditlog.models import LogEntry
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
@@ -26,6 +26,8 @@ from fcweb.http import wants_partial
 def delivery(request: HttpRequest, tracked: int) -> HttpResponse:
     """Show where the message waits and, to those who may see connectors, how its recipients are routed."""
     message = reads.message_of(tracked)
+    if message is None and not wants_partial(request):
+        return redirect("message", tracked)  # forgotten with its content: there is nothing beside what Tracking knows
     user = request.user
     routes, more = reads.routes(message) if message and user.has_perm("connectors.view_connector") else ([], 0)
     context = {

@@ -26,7 +26,7 @@ from connectors.reads import queues as reads
 from connectors.reads import waiting
 from connectors.transport import exports, jobs, queue_operations
 from connectors.transport.jobs import Order
-from connectors.views.guards import acts_from, may, needs_setup
+from connectors.views.guards import acts_from, as_key, may, needs_setup
 from fcweb.http import wants_partial
 
 _AT_ONCE = 200  # a job this small is worked before the answer
@@ -96,9 +96,10 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
         messages.error(request, _("Messages can be removed here only while routing rests: suspend the queue first."))
         return redirect(back)
     source_rows = waiting_rows.of(queue)
-    items = tuple(int(text) for text in asked.getlist("item") if text.isascii() and text.isdigit() and len(text) < 19)
+    items = tuple(number for text in asked.getlist("item") if (number := as_key(text)) is not None)
     values: dict[str, Any] = {"verb": verb, "f": asked.get("f", ""), "recipient": asked.get("recipient", "")}
-    values["last_item"] = asked.get("last_item") or source_rows.newest_item()
+    last_item = as_key(asked.get("last_item", ""))
+    values["last_item"] = source_rows.newest_item() if last_item is None else last_item
     source = queue.next_hop_connector if queue else None
     form = OperationForm(request.POST if request.method == "POST" else None, initial=values, verb=verb, source=source)
     try:
@@ -110,7 +111,7 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
         messages.error(request, str(error))
         return redirect(back)
     node = queue.node if queue else routing_table.local_node()
-    rows = source_rows.listed(wanted, node=node, queue=queue.pk if queue else None, last_item=int(values["last_item"]))
+    rows = source_rows.listed(wanted, node=node, queue=queue.pk if queue else None, last_item=values["last_item"])
     if asked.getlist("item"):
         rows = rows.filter(pk__in=items)
     count = source_rows.count(rows)

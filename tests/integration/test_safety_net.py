@@ -166,3 +166,9 @@ def test_who_is_not_named_is_counted(pickup, transport, operator):
     assert "and 6 more" in operator.get(reverse("safety-net")).content.decode()
     again = operator.get(reverse("deliver-again"), {"connector": "Fax"}).content.decode()
     assert "and 7 more" in again
+
+
+def test_a_number_that_no_message_can_have_finds_nothing(delivered, operator):
+    answer = operator.get(reverse("safety-net"), {"message": "9" * 30})
+
+    assert answer.status_code == 200 and subjects(answer) == []

@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from tests.integration.test_search import add
 from tests.queue_fixtures import fax_queue, queued
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -104,3 +105,24 @@ def test_an_address_the_server_does_not_answer_to_says_which_setting_names_them(
 
     assert answer.status_code == 400
     assert "FCWEB_ALLOWED_HOSTS" in answer.content.decode()
+
+
+@pytest.mark.parametrize("last", ["abc", "9" * 30, ""])
+def test_a_confirmation_whose_snapshot_is_no_number_asks_again(site, desk, last):
+    item = queued(site, fax_queue(site), now=timezone.now(), with_file=True)
+    client = desk("view_queue", "change_queue")
+    url = reverse("queue-confirm", args=[item.queue_id])
+
+    assert client.get(url, {"verb": "remove", "last_item": last}).status_code == 200
+    assert client.post(url, {"verb": "remove", "last_item": last, "reason": "x"}).status_code == 200
+    item.refresh_from_db()
+    assert item.state == "ready"
+
+
+def test_where_a_forgotten_message_waits_is_its_page(site, desk):
+    tracked = add(subject="Old")
+    client = desk("view_trackingevent", "view_queue")
+    url = reverse("message-delivery", args=[tracked])
+
+    assert client.get(url).url == reverse("message", args=[tracked])
+    assert client.get(url, headers=HTMX).content.strip() == b""
