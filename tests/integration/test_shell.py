@@ -8,6 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
+from connectors.models import QueueItem
 from tests.integration.test_search import add
 from tests.queue_fixtures import fax_queue, queued
 
@@ -126,3 +127,18 @@ def test_where_a_forgotten_message_waits_is_its_page(site, desk):
 
     assert client.get(url).url == reverse("message", args=[tracked])
     assert client.get(url, headers=HTMX).content.strip() == b""
+
+
+def test_an_operation_on_a_row_that_left_meanwhile_says_so(site, desk):
+    now = timezone.now()
+    item = queued(site, fax_queue(site), now=now, with_file=True)
+    client = desk("view_queue", "change_queue")
+    url = reverse("queue-confirm", args=[item.queue_id])
+    order = {"verb": "remove", "item": item.pk, "last_item": item.pk, "reason": "x"}
+    assert "Remove 1 message silently" in client.get(url, order).content.decode()
+    QueueItem.objects.filter(pk=item.pk).update(state="delivered", delivered_at=now)
+
+    page = client.post(url, order, follow=True).content.decode()
+
+    assert "Nothing was changed: all that was meant had left before." in page
+    assert "Done." not in page
