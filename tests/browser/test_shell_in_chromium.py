@@ -237,3 +237,18 @@ def test_who_opens_the_content_of_a_message_by_keyboard_stands_at_its_beginning(
     page.keyboard.press("Enter")
     page.wait_for_selector("#message-content pre")
     assert page.evaluate("document.activeElement.id") == "message-header"
+
+
+def test_live_says_whether_nothing_happened_or_the_filter_shows_nothing(make, filled):
+    page = make()
+    page.goto(f"{filled.address}/live/?q=subject:nothinglikeit")
+    page.wait_for_selector("#live-state[data-state=live]")
+    assert page.is_visible("#live-unmatched") and not page.is_visible("#live-empty")
+    page.fill("#live-q", "")
+    page.press("#live-q", "Enter")
+    page.wait_for_selector("#rows tr")
+    assert not page.is_visible("#live-unmatched") and not page.is_visible("#live-empty")
+    page.fill("#live-q", "subject:nothinglikeit")
+    page.press("#live-q", "Enter")
+    page.wait_for_selector("#live-unmatched", state="visible")
+    assert not page.is_visible("#live-empty")
