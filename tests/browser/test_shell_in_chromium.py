@@ -252,3 +252,15 @@ def test_live_says_whether_nothing_happened_or_the_filter_shows_nothing(make, fi
     page.press("#live-q", "Enter")
     page.wait_for_selector("#live-unmatched", state="visible")
     assert not page.is_visible("#live-empty")
+
+
+@pytest.mark.parametrize("width", [720, 1024])
+def test_deliveries_of_another_day_fit_the_screen_with_their_button(make, filled, width):
+    page = make(viewport={"width": width, "height": 768})
+    page.context.add_cookies([{"name": "django_language", "value": "fr", "url": filled.address}])
+    page.goto(f"{filled.address}/safety-net/?connector=Fax")
+    # Times of another day have their date: as after midnight, whenever this test runs.
+    page.evaluate("document.querySelectorAll('td > time').forEach(t => t.textContent = '2026-11-28 23:54:52')")
+    assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") == 0
+    if width == 1024:
+        assert page.evaluate("(w => w.scrollWidth - w.clientWidth)(document.querySelector('.table-wrap'))") == 0
