@@ -165,7 +165,10 @@ def test_who_is_not_named_is_counted(pickup, transport, operator):
 
     assert "and 6 more" in operator.get(reverse("safety-net")).content.decode()
     again = operator.get(reverse("deliver-again"), {"connector": "Fax"}).content.decode()
-    assert "and 7 more" in again
+    assert "FAX:0, FAX:1 and 7 more" in again
+    operator.cookies["django_language"] = "fr"
+    again = operator.get(reverse("deliver-again"), {"connector": "Fax"}).content.decode()
+    assert ">Motif</label>" in again  # a person's, as in every confirmation
 
 
 def test_a_number_that_no_message_can_have_finds_nothing(delivered, operator):
