@@ -29,7 +29,7 @@ class OperationForm(forms.Form):
 
     verb = forms.ChoiceField(choices=[(verb.value, verb.label) for verb in OFFERED], widget=forms.HiddenInput)
     f = forms.CharField(required=False, max_length=MAX_LENGTH, widget=forms.HiddenInput)
-    last_item = forms.IntegerField(min_value=0, widget=forms.HiddenInput)
+    last_item = forms.IntegerField(min_value=0, max_value=2**62, widget=forms.HiddenInput)
     recipient = forms.CharField(required=False, max_length=600, widget=forms.HiddenInput)
     connector = forms.ModelChoiceField(
         label=_("New connector"), queryset=ForeignConnector.objects.none(), required=False, to_field_name="name"

@@ -7,7 +7,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
 from connectors import display
-from connectors.choices import JobState, Verb
+from connectors.choices import JobScope, JobState, Verb
 from connectors.models import BulkJob
 
 DANGEROUS = frozenset({Verb.REMOVE, Verb.REMOVE_NDR, Verb.EXPORT_REMOVE})
@@ -93,6 +93,8 @@ def progress(job: BulkJob) -> tuple[str, str]:
             "state": _upper(state),
             "left": display.capped(job.left, _CAP),
         }
+    if not job.total and job.scope == JobScope.MESSAGES:
+        return "wait", _("Nothing was changed: all that was meant had left before.")
     text = ngettext("%(count)s message was changed.", "%(count)s messages were changed.", job.changed)
     tone = "fail" if job.failed else "ok" if job.state == JobState.DONE else "wait"
     return tone, f"{_upper(state)}. {text % {'count': display.capped(job.changed, _CAP)}}"

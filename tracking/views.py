@@ -14,6 +14,7 @@ from django.http import Http404, HttpRequest, HttpResponse, StreamingHttpRespons
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
 
 from fcweb.http import wants_partial
 from tracking import exchange_log, family, forms, search, story, stream
@@ -41,6 +42,7 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
+@vary_on_headers("HX-Request")
 @_may_look
 def tracking(request: HttpRequest) -> HttpResponse:
     """Search; all state is in the URL."""
@@ -127,6 +129,7 @@ def _json_lines(rows: Sequence[EventRow]) -> str:
 
 
 @require_safe
+@vary_on_headers("HX-Request")
 @_may_look
 def message(request: HttpRequest, pk: int) -> HttpResponse:
     """One message: state, story, recipients, facts, notices, raw rows."""

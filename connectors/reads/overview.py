@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -79,17 +79,25 @@ class FirstSteps:
 
 
 def needs(
-    queues: Sequence[QueueSummary], directories: Sequence[DropDirectory], bad_files: int, *, now: datetime
+    queues: Sequence[QueueSummary],
+    directories: Sequence[DropDirectory],
+    bad_files: int,
+    *,
+    now: datetime,
+    may: Callable[[str], bool] = lambda permission: True,
 ) -> list[Need]:
-    """Return what needs somebody, gravest first; a queue that a condition explains is not told twice."""
+    """Return what needs somebody, gravest first; a queue that a condition explains is not told twice.
+
+    `may` tells whether the reader has a permission: a condition is told to those who may open what it is about.
+    """
     found = [_bad_files_need(bad_files)] if bad_files else []
     told: set[str] = set()
     drops = {drop.connector: drop for drop in directories}
     entries = list(EventLogEntry.objects.filter(cleared_at=None).order_by("-raised_at")[:_CONDITIONS])
     short_of_disk = {entry.subject for entry in entries if entry.code == Event.DISK_SPACE}
     for entry in entries:
-        if entry.code == Event.BADMAIL and bad_files:
-            continue
+        if entry.code == Event.BADMAIL or not may(_permission(entry.code)):
+            continue  # bad files are counted above
         if entry.code == Event.PRESSURE and entry.subject in short_of_disk and _SUBMISSION not in entry.detail:
             continue  # 15006 says the same and what to do
         told.add(entry.subject)
@@ -97,6 +105,17 @@ def needs(
     found.extend(_queue_need(queue) for queue in queues if queue.is_stuck(now) and queue.name not in told)
     found.extend(_directory_need(drop) for drop in directories if drop.problem and drop.connector not in told)
     return sorted(found, key=lambda need: need.tone != "fail")
+
+
+def _permission(code: int) -> str:
+    """Return what somebody needs to be told of a condition, "" for what concerns the whole server."""
+    if code in (*DROP_EVENTS, Event.NOT_COLLECTED, Event.SIZE_ZERO):
+        return "connectors.view_connector"
+    if code == Event.POISON_MESSAGE:
+        return "connectors.view_queue"
+    if code == Event.LEDGER:
+        return "tracking.view_trackingevent"
+    return "" if code in {Event.PRESSURE, Event.DISK_SPACE} else "connectors.view_sourcefile"
 
 
 def _bad_files_need(count: int) -> Need:
@@ -263,19 +282,38 @@ def first_steps(node: Node, *, default_domain: str) -> FirstSteps:
     )
 
 
+def nothing_seen() -> str:
+    """Return what somebody is told whose account has no permission yet."""
+    return _(
+        "Your account may not see queues, connectors, bad files or events yet. An administrator can allow it under "
+        "Settings, Users or Groups."
+    )
+
+
 def answer(
-    queues: Sequence[QueueSummary], wants: Sequence[Need], hours: Sequence[Hour], *, now: datetime
+    queues: Sequence[QueueSummary],
+    wants: Sequence[Need],
+    hours: Sequence[Hour],
+    *,
+    now: datetime,
+    sees_queues: bool = True,
 ) -> tuple[str, str]:
-    """Return how everything stands, as tone and sentence."""
+    """Return how everything stands, as tone and sentence, claiming nothing that the reader may not see.
+
+    Without `hours` the reader may not see what moved.
+    """
     delivered = sum(hour.delivered for hour in hours)
     moved = ngettext(
         "%(count)s recipient served in 24 hours.", "%(count)s recipients served in 24 hours.", delivered
     ) % {"count": number_format(delivered, force_grouping=True)}
+    moved = f" {moved}" if hours else ""
     if any(queue.is_stuck(now) for queue in queues):
         _tone, sentence = queue_reads.answer(queues, now)
         tone = "fail" if any(need.tone == "fail" for need in wants) else "wait"
-        return tone, f"{sentence} {moved}"
+        return tone, f"{sentence}{moved}"
     if wants:
         worst = wants[0]
-        return worst.tone, f"{worst.sentence} {moved}"
-    return "ok", _("All is well: nothing waits for longer than its turn.") + f" {moved}"
+        return worst.tone, f"{worst.sentence}{moved}"
+    if not sees_queues:
+        return ("info", moved.strip()) if moved else ("quiet", nothing_seen())
+    return "ok", _("All is well: nothing waits for longer than its turn.") + moved

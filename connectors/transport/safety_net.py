@@ -37,7 +37,8 @@ def kept(node: Node, wanted: Wanted) -> QuerySet[QueueItem]:
     """Return the delivered copies that are still kept, newest first."""
     rows = QueueItem.objects.filter(queue__node=node, state=ItemState.DELIVERED).select_related("message", "queue")
     if wanted.message:
-        number = int(wanted.message) if wanted.message.isascii() and wanted.message.isdigit() else 0
+        is_number = wanted.message.isascii() and wanted.message.isdigit() and len(wanted.message) < 19
+        number = int(wanted.message) if is_number else 0
         header = wanted.message if wanted.message.startswith("<") else f"<{wanted.message}>"
         rows = rows.filter(Q(message__message_id=header) | Q(message_id=number))
     if wanted.connector:

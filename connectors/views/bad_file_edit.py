@@ -10,7 +10,7 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from connectors import line_edit
 from connectors.choices import FileState, SourceKind
@@ -20,7 +20,7 @@ from connectors.reads import bad_files as reads
 from connectors.reads import dry_run
 from connectors.transport import bad_file_edit
 from connectors.transport.bad_file_edit import Editable
-from connectors.views.guards import may, needs_setup
+from connectors.views.guards import acts_from, may, needs_setup
 
 _LONGEST_TEXT = 2 * bad_file_edit.WHOLE  # characters
 _ROWS = (8, 24)  # fewest and most lines the field shows at once
@@ -54,7 +54,7 @@ def edit(request: HttpRequest, pk: int) -> HttpResponse:
     return _page(request, row, before, form)
 
 
-@require_POST
+@acts_from("bad-file-edit")
 @may("connectors.view_content")
 @may("connectors.change_sourcefile")
 @needs_setup
@@ -63,7 +63,7 @@ def check(request: HttpRequest, pk: int) -> HttpResponse:
     return _posted(request, pk, hand_in=False)
 
 
-@require_POST
+@acts_from("bad-file-edit")
 @may("connectors.view_content")
 @may("connectors.change_sourcefile")
 @needs_setup

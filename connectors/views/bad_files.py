@@ -10,14 +10,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from connectors.choices import FileState
 from connectors.errors import FcwebError
 from connectors.models import SourceFile
 from connectors.reads import bad_files as reads
 from connectors.transport import bad_file_split, badmail
-from connectors.views.guards import key_of, may
+from connectors.views.guards import acts_from, key_of, may
 
 _SHOWN_STATES = (FileState.BAD, FileState.SPLITTING, FileState.CHANGING, FileState.RESUBMITTED)
 
@@ -50,14 +50,14 @@ def bad_file(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "connectors/bad_file.html", context)
 
 
-@require_POST
+@acts_from("bad-file")
 @may("connectors.change_sourcefile")
 def resubmit(request: HttpRequest, pk: int) -> HttpResponse:
     """Hand a bad file in again; it is read like a new one (PU-56)."""
     return _hand_in(request, pk, badmail.resubmit)
 
 
-@require_POST
+@acts_from("bad-file")
 @may("connectors.change_sourcefile")
 def split(request: HttpRequest, pk: int) -> HttpResponse:
     """Cut a file of glued exports into its messages and hand each in (RP-25)."""

@@ -7,14 +7,14 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_POST, require_safe
+from django.views.decorators.http import require_safe
 
 from connectors import drop_directory, routing_table
 from connectors.drop_directory import Check
 from connectors.errors import ConfigurationError
 from connectors.models import ForeignConnector
 from connectors.reads import connectors as reads
-from connectors.views.guards import may, needs_setup
+from connectors.views.guards import acts_from, may, needs_setup
 
 
 @require_safe
@@ -25,7 +25,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
     return _page(request, get_object_or_404(ForeignConnector, pk=pk))
 
 
-@require_POST
+@acts_from("drop-directory")
 @may("connectors.change_foreignconnector")
 @needs_setup
 def test(request: HttpRequest, pk: int) -> HttpResponse:
@@ -34,7 +34,7 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
     return _page(request, connector, steps=drop_directory.check(connector, routing_table.local_node()))
 
 
-@require_POST
+@acts_from("drop-directory")
 @may("connectors.change_foreignconnector")
 @needs_setup
 def create(request: HttpRequest, pk: int) -> HttpResponse:

@@ -7,9 +7,10 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseNotAllowed
 from django.http.response import HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
 
 from connectors.errors import ConfigurationError
 
@@ -20,6 +21,11 @@ View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 def may(permission: str) -> Callable[[View[P]], View[P]]:
     """Let only people with this permission in; others get the 403 page."""
     return permission_required(permission, raise_exception=True)
+
+
+def allows(request: HttpRequest) -> Callable[[str], bool]:
+    """Return a question: has whoever asks this permission? "" is no permission and allowed to all."""
+    return lambda permission: not permission or request.user.has_perm(permission)
 
 
 def needs_setup(view: View[P]) -> View[P]:
@@ -37,7 +43,28 @@ def needs_setup(view: View[P]) -> View[P]:
     return guarded
 
 
+def acts_from(page: str) -> Callable[[View[P]], View[P]]:
+    """Let only POST act; a GET, as after signing in again or choosing a language, goes to the page it acts from."""
+
+    def decorate(view: View[P]) -> View[P]:
+        @wraps(view)
+        def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            if request.method in {"GET", "HEAD"}:
+                return redirect(reverse(page, args=args, kwargs=kwargs))
+            if request.method != "POST":
+                return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
+            return view(request, *args, **kwargs)
+
+        return guarded
+
+    return decorate
+
+
 def key_of(request: HttpRequest, name: str) -> int | None:
     """Return a keyset key of the query string, None when it is missing or no number."""
-    text = request.GET.get(name, "")
+    return as_key(request.GET.get(name, ""))
+
+
+def as_key(text: str) -> int | None:
+    """Return a key from outside as a number, None when no row can have it."""
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

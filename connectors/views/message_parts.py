@@ -6,9 +6,10 @@ from urllib.parse import urlencode
 
 from auditlog.models import LogEntry
 from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
+from django.views.decorators.vary import vary_on_headers
 
 from connectors.conf import transport_config
 from connectors.models import Message
@@ -19,11 +20,14 @@ from fcweb.http import wants_partial
 
 
 @require_safe
+@vary_on_headers("HX-Request")
 @may("tracking.view_trackingevent")
 @needs_setup
 def delivery(request: HttpRequest, tracked: int) -> HttpResponse:
     """Show where the message waits and, to those who may see connectors, how its recipients are routed."""
     message = reads.message_of(tracked)
+    if message is None and not wants_partial(request):
+        return redirect("message", tracked)  # forgotten with its content: there is nothing beside what Tracking knows
     user = request.user
     routes, more = reads.routes(message) if message and user.has_perm("connectors.view_connector") else ([], 0)
     context = {
@@ -42,6 +46,7 @@ def delivery(request: HttpRequest, tracked: int) -> HttpResponse:
 
 
 @require_safe
+@vary_on_headers("HX-Request")
 @may("tracking.view_trackingevent")
 @may("connectors.view_content")
 @needs_setup

@@ -14,10 +14,10 @@ from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from connectors import choices, operation_words, queue_filter, queue_properties, routing_table, waiting_rows
-from connectors.choices import REMOVALS, WAITING, JobScope, Outcome, QueueStatus, Verb
+from connectors.choices import REMOVALS, WAITING, JobScope, JobState, Outcome, QueueStatus, Verb
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
 from connectors.models import BulkJob, JobTarget, Queue, QueueItem
@@ -26,7 +26,7 @@ from connectors.reads import queues as reads
 from connectors.reads import waiting
 from connectors.transport import exports, jobs, queue_operations
 from connectors.transport.jobs import Order
-from connectors.views.guards import may, needs_setup
+from connectors.views.guards import acts_from, as_key, may, needs_setup
 from fcweb.http import wants_partial
 
 _AT_ONCE = 200  # a job this small is worked before the answer
@@ -34,7 +34,7 @@ _SAMPLE = 10
 _QUEUE_VERBS = (Verb.SUSPEND, Verb.RESUME, Verb.RETRY)
 
 
-@require_POST
+@acts_from("queue")
 @may("connectors.change_queue")
 def operate(request: HttpRequest, pk: int) -> HttpResponse:
     """Suspend, resume or retry a queue."""
@@ -42,7 +42,7 @@ def operate(request: HttpRequest, pk: int) -> HttpResponse:
     return _operate(request, queue)
 
 
-@require_POST
+@acts_from("queues")
 @may("connectors.change_queue")
 @needs_setup
 def operate_submission(request: HttpRequest) -> HttpResponse:
@@ -96,9 +96,10 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
         messages.error(request, _("Messages can be removed here only while routing rests: suspend the queue first."))
         return redirect(back)
     source_rows = waiting_rows.of(queue)
-    items = tuple(int(text) for text in asked.getlist("item") if text.isascii() and text.isdigit() and len(text) < 19)
+    items = tuple(number for text in asked.getlist("item") if (number := as_key(text)) is not None)
     values: dict[str, Any] = {"verb": verb, "f": asked.get("f", ""), "recipient": asked.get("recipient", "")}
-    values["last_item"] = asked.get("last_item") or source_rows.newest_item()
+    last_item = as_key(asked.get("last_item", ""))
+    values["last_item"] = source_rows.newest_item() if last_item is None else last_item
     source = queue.next_hop_connector if queue else None
     form = OperationForm(request.POST if request.method == "POST" else None, initial=values, verb=verb, source=source)
     try:
@@ -110,7 +111,7 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
         messages.error(request, str(error))
         return redirect(back)
     node = queue.node if queue else routing_table.local_node()
-    rows = source_rows.listed(wanted, node=node, queue=queue.pk if queue else None, last_item=int(values["last_item"]))
+    rows = source_rows.listed(wanted, node=node, queue=queue.pk if queue else None, last_item=values["last_item"])
     if asked.getlist("item"):
         rows = rows.filter(pk__in=items)
     count = source_rows.count(rows)
@@ -154,7 +155,7 @@ def _start(request: HttpRequest, queue: Queue | None, data: dict[str, Any], item
 @require_safe
 @may("connectors.view_queue")
 def operation(request: HttpRequest, pk: int) -> HttpResponse:
-    """Show how far an operation is: done, failed, left; asked for again every second while it runs."""
+    """Show how far an operation is: done, failed, left; while it runs its figures are asked for every second."""
     job = get_object_or_404(BulkJob.objects.select_related("queue"), pk=pk)
     troubled = JobTarget.objects.filter(job=job).exclude(outcome=Outcome.CHANGED).order_by("pk")[:20]
     seen = job.changed + job.unchanged + job.failed
@@ -171,10 +172,12 @@ def operation(request: HttpRequest, pk: int) -> HttpResponse:
     template = "connectors/_operation.html" if wants_partial(request) else "connectors/operation.html"
     response = render(request, template, context)
     response["Vary"] = "HX-Request"
+    if wants_partial(request) and job.state != JobState.RUNNING:
+        response["HX-Refresh"] = "true"  # the figures were kept up to date; now the page is another one
     return response
 
 
-@require_POST
+@acts_from("operation")
 @may("connectors.change_queue")
 def cancel(request: HttpRequest, pk: int) -> HttpResponse:
     """Stop an operation before its next batch."""

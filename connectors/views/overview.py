@@ -13,6 +13,7 @@ from connectors.models import ForeignConnector
 from connectors.reads import bad_files, drop_directories, latency
 from connectors.reads import overview as reads
 from connectors.reads import queues as queue_reads
+from connectors.views import guards
 from connectors.views.guards import needs_setup
 from fcweb.http import wants_partial
 
@@ -27,10 +28,11 @@ def overview(request: HttpRequest) -> HttpResponse:
     connectors = ForeignConnector.objects.filter(enabled=True).order_by("name_key") if sees_connectors else []
     drops = drop_directories.look(connectors, node)
     bad = bad_files.count() if user.has_perm("connectors.view_sourcefile") else 0
-    wants = reads.needs(queues, drops, bad, now=now)
+    wants = reads.needs(queues, drops, bad, now=now, may=guards.allows(request))
     sees_events = user.has_perm("tracking.view_trackingevent")
     hours = reads.throughput(now) if sees_events else []
-    tone, answer = reads.answer(queues, wants, hours, now=now)
+    sees_queues = user.has_perm("connectors.view_queue")
+    tone, answer = reads.answer(queues, wants, hours, now=now, sees_queues=sees_queues)
     context = {"queues": queues, "drops": drops, "needs": wants, "hours": hours, "tone": tone, "answer": answer}
     context |= {"chart": reads.chart(hours), "totals": reads.totals(hours, queues, bad), "cap": queue_reads.CAP}
     context |= {"failures": reads.last_failures() if sees_events else [], "sees_events": sees_events}

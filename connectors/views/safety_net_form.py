@@ -6,6 +6,7 @@ from typing import Any
 
 from django import forms
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from connectors.models import Queue
 from connectors.transport.safety_net import Wanted
@@ -55,7 +56,7 @@ class DeliverAgainForm(forms.Form):
 
     snapshot = forms.DateTimeField(input_formats=["iso8601"], widget=forms.HiddenInput)
     reason = forms.CharField(
-        label=_("Reason"),
+        label=pgettext_lazy("of a person", "Reason"),
         max_length=500,
         widget=forms.TextInput(attrs={"class": "input", "autocomplete": "off"}),
         help_text=_("Stands in the audit log and in the timeline of each message."),

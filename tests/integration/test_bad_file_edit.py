@@ -183,7 +183,7 @@ def test_a_change_is_posted_with_a_token_only(site, pickup, transport, admin_use
     strict.force_login(admin_user)
 
     for name in ("bad-file-check", "bad-file-resubmit-changed"):
-        assert strict.get(reverse(name, args=[row.pk])).status_code == 405
+        assert strict.get(reverse(name, args=[row.pk])).url == reverse("bad-file-edit", args=[row.pk])
         assert strict.post(reverse(name, args=[row.pk]), {"text": "x"}).status_code == 403
 
 

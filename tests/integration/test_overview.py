@@ -4,8 +4,11 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.urls import reverse
 from django.utils import timezone, translation
 
+from connectors import event_log
+from connectors.event_log import Event
 from connectors.models import QueueItem
 from connectors.reads import latency, overview, queues
 
@@ -79,3 +82,53 @@ def test_a_fresh_install_shows_the_first_steps_instead_of_empty_figures(site, cl
     assert "Ready for the first message." in text
     assert "mv " in text
     assert "throughput" not in text.partition("<main")[2].partition("</main>")[0]
+
+
+@pytest.mark.parametrize(
+    ("permission", "told"),
+    [
+        ("", {"disk"}),
+        ("view_trackingevent", {"disk", "ledger"}),
+        ("view_queue", {"disk", "poison"}),
+        ("view_sourcefile", {"disk", "intake"}),
+        ("view_connector", {"disk", "drop", "uncollected"}),
+    ],
+)
+def test_a_condition_is_told_to_those_who_may_open_what_it_is_about(site, desk, permission, told):
+    conditions = {
+        "disk": Event.DISK_SPACE,
+        "ledger": Event.LEDGER,
+        "poison": Event.POISON_MESSAGE,
+        "intake": Event.DIRECTORY_ACCESS,
+        "drop": Event.NO_DROP_DIRECTORY,
+        "uncollected": Event.NOT_COLLECTED,
+        "bad": Event.BADMAIL,  # the number of bad files says it
+    }
+    for word, code in conditions.items():
+        event_log.raise_event(code, "/srv/secret", f"detail-{word}", now=timezone.now())
+    client = desk(*filter(None, [permission]))
+
+    for url in (reverse("overview"), reverse("needs")):
+        page = client.get(url).content.decode()
+        assert {word for word in conditions if f"detail-{word}" in page} == told, url
+
+
+def test_who_may_see_nothing_is_not_told_that_all_is_well(site, desk, pickup, transport):
+    pickup("a.eml", FAX)
+    transport()
+    client = desk()
+
+    for url in (reverse("overview"), reverse("needs")):
+        page = client.get(url).content.decode()
+        assert "Your account may not see queues" in page
+        assert "All is well" not in page and "recipients served" not in page and "Nothing waits" not in page
+        assert 'class="figures"' not in page
+
+
+def test_who_may_see_events_alone_is_told_what_moved_and_nothing_of_queues(site, desk, pickup, transport):
+    pickup("a.eml", FAX)
+    transport()
+
+    page = desk("view_trackingevent").get(reverse("overview")).content.decode()
+
+    assert "1 recipient served in 24 hours." in page and "All is well" not in page

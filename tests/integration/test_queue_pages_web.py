@@ -65,7 +65,8 @@ def test_looking_does_not_allow_acting(desk, filled):
 def test_a_queue_verb_needs_post_and_a_token(desk, filled):
     client = desk(*ALL)
     url = reverse("queue-operate", args=[filled.pk])
-    assert client.get(url).status_code == 405
+    assert client.get(url, {"verb": "suspend"}).url == reverse("queue", args=[filled.pk])
+    assert client.put(url, {"verb": "suspend"}).status_code == 405
     assert client.post(url, {"verb": "explode"}).status_code == 404
     client.handler.enforce_csrf_checks = True
     assert client.post(url, {"verb": "suspend"}).status_code == 403
@@ -227,3 +228,13 @@ def test_the_message_page_says_why_nothing_moves_and_leads_to_the_queue(desk, si
 
     assert sentence in page
     assert f'href="{reverse("queue", args=[queue.pk])}"' in page
+
+
+@pytest.mark.parametrize(("crowd", "text"), [(2, ""), (3, "and 1 more"), (7, "and 5 more")])
+def test_a_confirmation_says_how_many_recipients_it_does_not_name(desk, site, crowd, text):
+    queue = fax_queue(site)
+    queued(site, queue, now=NOW, recipients=[f"IMCEAFAX-{number}@fcweb.test" for number in range(crowd)])
+
+    page = desk(*ALL).get(reverse("queue-confirm", args=[queue.pk]), {"verb": "remove", "f": ""}).content.decode()
+
+    assert re.findall(r"and \d+ more", page) == ([text] if text else [])

@@ -156,3 +156,22 @@ def test_the_message_page_offers_it_while_content_is_kept(delivered, operator, c
     assert link in client.get(page).content.decode()
     QueueItem.objects.filter(message=message).update(state="removed")
     assert link not in client.get(page).content.decode()
+
+
+def test_who_is_not_named_is_counted(pickup, transport, operator):
+    crowd = b", ".join(b"IMCEAFAX-%d@fcweb.test" % number for number in range(9))
+    pickup("crowd.eml", b"From: alice@fcweb.test\r\nTo: " + crowd + b"\r\nSubject: Crowd\r\n\r\nBody\r\n")
+    transport()
+
+    assert "and 6 more" in operator.get(reverse("safety-net")).content.decode()
+    again = operator.get(reverse("deliver-again"), {"connector": "Fax"}).content.decode()
+    assert "FAX:0, FAX:1 and 7 more" in again
+    operator.cookies["django_language"] = "fr"
+    again = operator.get(reverse("deliver-again"), {"connector": "Fax"}).content.decode()
+    assert ">Motif</label>" in again  # a person's, as in every confirmation
+
+
+def test_a_number_that_no_message_can_have_finds_nothing(delivered, operator):
+    answer = operator.get(reverse("safety-net"), {"message": "9" * 30})
+
+    assert answer.status_code == 200 and subjects(answer) == []

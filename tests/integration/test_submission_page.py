@@ -30,7 +30,7 @@ def page_of(client, queue, **asked):
 
 
 def shown(page):
-    return re.findall(r'primary-cell"><a href="/message/[^"]*">([^<]*)</a>', page)
+    return re.findall(r'primary-cell"><a class="clamp" href="/message/[^"]*">([^<]*)</a>', page)
 
 
 def key(page, side):

@@ -132,6 +132,20 @@ document.addEventListener("click", (event) => {
   });
 });
 
+// ---- a form is sent once: the second click of a double click would do it again, or say that there is nothing to do ----
+const SENT_FOR = 10_000; // ms; after that the answer is lost, and one may try again
+let sentAt = new WeakMap();
+
+document.addEventListener("submit", (event) => {
+  if (event.target.method !== "post" || event.defaultPrevented) return;
+  const before = sentAt.get(event.target);
+  if (before !== undefined && performance.now() - before < SENT_FOR) event.preventDefault();
+  else sentAt.set(event.target, performance.now());
+});
+addEventListener("pageshow", () => {
+  sentAt = new WeakMap(); // a page that came back from the browser's memory
+});
+
 // ---- row height, remembered ----
 function setDensity(density) {
   document.documentElement.dataset.density = density;
@@ -171,5 +185,15 @@ document.addEventListener("htmx:beforeRequest", (event) => {
   const element = event.detail.elt;
   if (element.matches("[data-refresh]") && (document.hidden || isInUse(element))) event.preventDefault();
 });
+
+// ---- a part that could not be fetched: what stands here may be old ----
+function showFailure(failed) {
+  const banner = $("#request-failed");
+  if (banner) banner.hidden = !failed;
+}
+for (const name of ["htmx:responseError", "htmx:sendError", "htmx:timeout"]) {
+  document.addEventListener(name, (event) => showFailure(event.detail.xhr?.status !== 401)); // 401: on the way to the sign-in page
+}
+document.addEventListener("htmx:afterSwap", () => showFailure(false));
 
 showDensity();

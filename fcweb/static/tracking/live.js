@@ -6,6 +6,7 @@ const rateBox = document.getElementById("live-rate");
 const notice = document.getElementById("live-notice");
 const wrong = document.getElementById("live-wrong");
 const empty = document.getElementById("live-empty");
+const unmatched = document.getElementById("live-unmatched");
 const pauseButton = document.getElementById("live-pause");
 const searchLink = document.getElementById("live-search");
 const field = document.getElementById("live-q");
@@ -74,6 +75,11 @@ function isBusy() {
   );
 }
 
+function showEmpty() {
+  empty.hidden = body.rows.length > 0 || filter !== "";
+  unmatched.hidden = body.rows.length > 0 || filter === "";
+}
+
 function parseRows(html) {
   const holder = document.createElement("template");
   holder.innerHTML = `<table><tbody>${html}</tbody></table>`;
@@ -85,7 +91,7 @@ function flush() {
     if (dropped) tell(texts.gap);
     dropped = 0;
     for (const row of held.splice(0)) body.prepend(row);
-    empty.hidden = body.rows.length > 0;
+    showEmpty();
     if (body.rows.length > CAP) {
       while (body.rows.length > CAP) body.deleteRow(-1);
       tell(texts.capped);
@@ -124,7 +130,7 @@ const frames = {
     seen.clear();
     rows.forEach(remember);
     body.replaceChildren(...rows);
-    empty.hidden = rows.length > 0;
+    showEmpty();
     notice.hidden = true;
     wrong.textContent = frame.wrong.length ? `${texts.wrong} ${frame.wrong.join(" ")}` : "";
     wrong.hidden = !frame.wrong.length;
@@ -213,6 +219,7 @@ async function openMessage(link) {
   opened.classList.add("is-current");
   try {
     const answer = await fetch(link.href, { headers: { "HX-Request": "true" }, signal: request.signal });
+    if (answer.status === 401) location.reload(); // the session ended: to the sign-in page
     if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
     panelBody.innerHTML = await answer.text();
     htmx.process(panelBody);
