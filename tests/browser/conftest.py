@@ -27,9 +27,9 @@ def filled(tmp_path_factory):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Debian's Chromium without a window."""
+    """Debian's Chromium without a window; of one module, for its driver holds the event loop of the process."""
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:
