@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.db.models.functions import Substr
 
-from tracking.fold import fold
+from tracking.fold import fold, like
 from tracking.models import EventRecipient, TrackedMessage, TrackingEvent
 from tracking.query import (
     Criterion,
@@ -19,7 +19,6 @@ from tracking.query import (
     address_pattern,
     bare_id,
     internal_id,
-    like,
     network_id,
     status_prefixes,
     words,

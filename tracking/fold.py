@@ -27,3 +27,20 @@ def address_key(address: str) -> str:
 def subject_key(subject: str) -> str:
     """Return the stored key of a subject."""
     return fold(subject)[:_SUBJECT]
+
+
+def like(pattern: str, text: str) -> bool:
+    """Tell whether a text matches a pattern in which `*` stands for anything."""
+    first, *rest = pattern.split("*")
+    if not rest:
+        return text == pattern
+    if not text.startswith(first):
+        return False
+    position = len(first)
+    *middle, last = rest
+    for part in middle:
+        found = text.find(part, position)
+        if found < 0:
+            return False
+        position = found + len(part)
+    return len(text) - position >= len(last) and text.endswith(last)

@@ -132,5 +132,6 @@ def _why(problem: Problem) -> str:
         Problem.STATUS: _("Not a status: write 5xx, 550 or 5.1.2."),
         Problem.EMPTY: _("A value is missing."),
         Problem.PATTERN: _("Too many *: at most six in one pattern."),
+        Problem.MANY: _("Too many conditions: only the first 60 count."),
     }
     return texts[problem]

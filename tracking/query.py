@@ -21,7 +21,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date, parse_datetime
 
 from tracking.choices import TrackedState
-from tracking.fold import address_key, fold, subject_key
+from tracking.fold import address_key, fold, like, subject_key
 from tracking.rows import EventRow
 
 _TOKEN = re.compile(r'(?P<not>-)?(?:(?P<key>[A-Za-z][A-Za-z-]*):)?(?:"(?P<quoted>[^"]*)"?|(?P<plain>\S+))')
@@ -32,6 +32,7 @@ _SIZE = re.compile(r"(\d{1,12}(?:[.,]\d{1,3})?)\s*([kmg]?)[bo]?", re.IGNORECASE)
 _LARGEST = 2**62
 _STARS = 6  # more wildcards in one pattern would make matching slow
 _LONGEST = 4000  # characters of a search box that are read
+_MOST = 60  # conditions a search has at most; a database nests only so many
 _YEARS = range(1971, 9000)  # times outside are not understood: zone arithmetic fails at the ends
 
 
@@ -65,6 +66,7 @@ class Problem(StrEnum):
     STATUS = "status"
     NEGATED_TIME = "negated-time"
     PATTERN = "pattern"
+    MANY = "many"
 
 
 _KEYS = {
@@ -163,7 +165,15 @@ def with_criterion(
         added = Criterion(key=key, value=value, negated=negated, problem=problem, text=text)
         query = replace(query, criteria=(*query.criteria, added))
         return query if problem or moment is None else _narrowed(query, key, moment)
-    return replace(query, criteria=(*query.criteria, _criterion(key, value, negated=negated, text=text)))
+    made = _criterion(key, value, negated=negated, text=text)
+    if made.problem is None and sum(map(_terms, query.active)) + _terms(made) > _MOST:
+        made = replace(made, problem=Problem.MANY)
+    return replace(query, criteria=(*query.criteria, made))
+
+
+def _terms(criterion: Criterion) -> int:
+    """Return how many conditions a criterion is."""
+    return len(words(criterion.value)) if criterion.key in {Key.RECIPIENT, Key.STATUS} else 1
 
 
 def _narrowed(query: SearchQuery, key: Key, moment: datetime) -> SearchQuery:
@@ -364,23 +374,6 @@ def _id_holds(value: str, row: EventRow) -> bool:
 def _text_holds(word: str, row: EventRow) -> bool:
     addresses = [row.sender, *(address for address, _status in row.recipients)]
     return word in subject_key(row.subject) or any(word in address_key(address) for address in addresses)
-
-
-def like(pattern: str, text: str) -> bool:
-    """Tell whether a text matches a pattern in which `*` stands for anything."""
-    first, *rest = pattern.split("*")
-    if not rest:
-        return text == pattern
-    if not text.startswith(first):
-        return False
-    position = len(first)
-    *middle, last = rest
-    for part in middle:
-        found = text.find(part, position)
-        if found < 0:
-            return False
-        position = found + len(part)
-    return len(text) - position >= len(last) and text.endswith(last)
 
 
 def in_words(criteria: Iterable[Criterion]) -> str:

@@ -158,17 +158,20 @@ def run_once(node: Node, *, config: TransportConfig, now: datetime) -> int:
     """Finish what waited for a transfer to fail, then work the oldest job for a moment; return the copies looked at.
 
     Its batches share one round of the other stages, which have their turn several times a second. A job that has to
-    wait, or is over, gives its turn to the next one.
+    wait, cannot go on or is over gives its turn to the next one.
     """
     settled = operations.settle_pending(node, now=now)
     running = BulkJob.objects.filter(node=node, state=JobState.RUNNING).order_by("pk")
     until = time.monotonic() + _TURN
     looked = 0
     for pk in list(running.values_list("pk", flat=True)):
-        while seen := work(pk, config=config, now=now):
-            looked += seen
-            if time.monotonic() >= until:
-                return settled + looked
+        try:
+            while seen := work(pk, config=config, now=now):
+                looked += seen
+                if time.monotonic() >= until:
+                    return settled + looked
+        except FcwebError as error:  # such as a filter from before an upgrade: somebody may cancel it
+            logger.warning("operation cannot go on", extra={"job": pk, "error": str(error)})
     return settled + looked
 
 

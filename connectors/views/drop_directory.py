@@ -22,7 +22,7 @@ from connectors.views.guards import acts_from, may, needs_setup
 @needs_setup
 def show(request: HttpRequest, pk: int) -> HttpResponse:
     """Show how the directory looks from outside, what waits for it and what to do; nothing is written."""
-    return _page(request, get_object_or_404(ForeignConnector, pk=pk))
+    return _page(request, get_object_or_404(ForeignConnector, id=pk))
 
 
 @acts_from("drop-directory")
@@ -30,7 +30,7 @@ def show(request: HttpRequest, pk: int) -> HttpResponse:
 @needs_setup
 def test(request: HttpRequest, pk: int) -> HttpResponse:
     """Write, rename and delete a file there as a delivery does, and show each step."""
-    connector = get_object_or_404(ForeignConnector, pk=pk)
+    connector = get_object_or_404(ForeignConnector, id=pk)
     return _page(request, connector, steps=drop_directory.check(connector, routing_table.local_node()))
 
 
@@ -39,7 +39,7 @@ def test(request: HttpRequest, pk: int) -> HttpResponse:
 @needs_setup
 def create(request: HttpRequest, pk: int) -> HttpResponse:
     """Make the directory; that is audited."""
-    connector = get_object_or_404(ForeignConnector, pk=pk)
+    connector = get_object_or_404(ForeignConnector, id=pk)
     try:
         path = drop_directory.create(connector, routing_table.local_node())
     except ConfigurationError as error:

@@ -45,6 +45,7 @@ class PreviewForm(forms.Form):
         label=gettext_lazy("Connector"),
         queryset=ForeignConnector.objects.order_by("name_key"),
         required=False,
+        to_field_name="id",
         empty_label=gettext_lazy("none: an ordinary mail address"),
     )
 

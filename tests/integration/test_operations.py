@@ -390,3 +390,17 @@ def test_what_comes_after_the_snapshot_is_not_touched_and_a_cancelled_job_stops(
     other = BulkJob.objects.get(pk=other.pk)
     assert (other.state, other.total, other.left) == (JobState.CANCELLED, 2, 2)
     assert not jobs.cancel(other, user=None, actor="bob", now=NOW)
+
+
+@pytest.mark.rule("QO-1")
+def test_an_operation_that_cannot_go_on_does_not_hold_up_the_next(site):
+    item = queued(site, fax_queue(site), now=NOW)
+    broken = jobs.start(site.node, Order(verb=Verb.SUSPEND, actor="ann", queue=item.queue), now=NOW)
+    BulkJob.objects.update(filter_text="Vanished -eq 1")
+    jobs.start(site.node, Order(verb=Verb.SUSPEND, actor="bob", queue=item.queue), now=NOW)
+
+    jobs.run_once(site.node, config=transport_config(), now=NOW)
+
+    assert [job.state for job in BulkJob.objects.order_by("pk")] == [JobState.RUNNING, JobState.DONE]
+    assert state_of(item) == (ItemState.SUSPENDED, "")
+    assert jobs.cancel(broken, user=None, actor="ann", now=NOW)

@@ -8,7 +8,7 @@ import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from connectors.models import QueueItem
+from connectors.models import ForeignConnector, QueueItem
 from tests.integration.test_search import add
 from tests.queue_fixtures import fax_queue, queued
 
@@ -142,3 +142,21 @@ def test_an_operation_on_a_row_that_left_meanwhile_says_so(site, desk):
 
     assert "Nothing was changed: all that was meant had left before." in page
     assert "Done." not in page
+
+
+@pytest.mark.parametrize(
+    ("name", "query", "status"),
+    [("drop-directory", {}, 404), ("queue", {}, 404), ("message", {}, 404), ("notices", {"connector": "9" * 30}, 200)],
+)
+def test_a_number_no_row_can_have_is_no_error(site, desk, name, query, status):
+    client = desk("view_connector", "view_queue", "view_trackingevent", "view_noticesettings")
+
+    assert client.get(reverse(name, args=[] if query else [10**30]), query).status_code == status
+
+
+def test_the_notices_page_keeps_the_connector_that_was_chosen(site, desk):
+    chosen = ForeignConnector.objects.get()
+
+    page = desk("view_noticesettings").get(reverse("notices"), {"connector": chosen.pk}).content.decode()
+
+    assert f'<option value="{chosen.pk}" selected>Fax</option>' in page

@@ -131,6 +131,14 @@ def test_a_bounded_search_says_how_far_it_looked(desk, client):
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("text", ["-w " * 1300, "to:" + ",".join(["a"] * 1900), "status:" + ",".join(["5"] * 1900)])
+def test_a_search_of_very_many_conditions_is_answered(desk, client, text):
+    add(subject="Devis")
+
+    assert "only the first 60 count" in text_of(client.get("/tracking/", {"q": text}))
+
+
+@pytest.mark.django_db
 def test_htmx_gets_the_results_alone(desk, client):
     answer = text_of(client.get("/tracking/", headers={"HX-Request": "true"}))
 

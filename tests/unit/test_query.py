@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracking.query import Key, Problem, address_pattern, fold, in_words, like, matches, parse, read_size
+from tracking.fold import fold, like
+from tracking.query import Key, Problem, address_pattern, in_words, matches, parse, read_size
 from tracking.rows import EventRow
 
 NOW = datetime(2026, 3, 5, 12, 0, tzinfo=UTC)
@@ -107,6 +108,14 @@ def test_a_token_that_is_not_understood_stays_in_its_place(text, problem):
     assert [c.problem for c in query.criteria] == [None, problem, None]
     assert query.criteria[1].text == text
     assert [c.value for c in query.active] == ["before", "after"]
+
+
+@pytest.mark.parametrize("more", ["word", "to:" + ",".join(["a"] * 61), "status:" + ",".join(["5"] * 61)])
+def test_conditions_beyond_what_a_database_nests_are_told(more):
+    query = parse("w " * 60 + more, now=NOW)
+
+    assert [c.problem for c in query.criteria] == [None] * 60 + [Problem.MANY]
+    assert query.problems == (more,)
 
 
 @given(st.text(max_size=200))

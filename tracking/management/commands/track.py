@@ -51,6 +51,7 @@ _CURES = {
     Problem.STATUS: "write 5xx, 550 or 5.1.2",
     Problem.EMPTY: "a value is missing",
     Problem.PATTERN: "at most six * in a pattern",
+    Problem.MANY: "at most 60 conditions",
 }
 
 
