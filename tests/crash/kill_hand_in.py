@@ -1,6 +1,6 @@
 """Child of the crash test: hands in what is made of a bad file and dies at every step of it, one after the other.
 
-usage: kill_hand_in.py split|edit EVERY [greedy]      (needs a set-up FCWEB_DATA_DIR)
+usage: kill_hand_in.py EVERY split|edit [greedy]      (needs a set-up FCWEB_DATA_DIR)
 A step is one rename, unlink, open, write, chown, fsync or commit; the process dies before it and after it. After each
 death the transport runs twice, as it would after a restart. Prints one JSON line a death: the step and the outcome.
 `greedy`: a reader takes each part out of the directory the instant it appears.
@@ -28,8 +28,8 @@ from tests.crash.dying import Counter, forked, was_killed
 
 DATA = Path(os.environ["FCWEB_DATA_DIR"])
 REPLAY, DROP, COLLECTED = DATA / "replay", DATA / "drop" / "Fax", DATA / "collected"
-WAY = sys.argv[1]
-EVERY = int(sys.argv[2])
+EVERY = int(sys.argv[1])
+WAY = sys.argv[2]
 GREEDY = len(sys.argv) > 3
 PARTS = 3
 

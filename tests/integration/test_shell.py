@@ -160,3 +160,15 @@ def test_the_notices_page_keeps_the_connector_that_was_chosen(site, desk):
     page = desk("view_noticesettings").get(reverse("notices"), {"connector": chosen.pk}).content.decode()
 
     assert f'<option value="{chosen.pk}" selected>Fax</option>' in page
+
+
+def test_a_page_that_cannot_be_made_says_so_in_the_language_of_the_reader(site, desk, monkeypatch):
+    client = desk("view_queue")
+    client.raise_request_exception = False
+    client.cookies["django_language"] = "fr"
+    monkeypatch.setattr("connectors.reads.queues.summaries", lambda **_options: 1 / 0)
+
+    answer = client.get("/queues/")
+
+    assert answer.status_code == 500
+    assert "<h1>Une erreur s’est produite</h1>" in answer.content.decode()
