@@ -32,9 +32,14 @@ _lock = Lock()
 _cache: dict[int, routing.RoutingTable] = {}
 
 
+def local_name() -> str:
+    """Return the name of the node of this host."""
+    return settings.FCWEB_NODE or socket.gethostname()
+
+
 def local_node() -> Node:
     """Return the node of this host; ConfigurationError when `setup` was never run here."""
-    name = settings.FCWEB_NODE or socket.gethostname()
+    name = local_name()
     node = Node.objects.filter(name=name).first()
     if node is None:
         raise ConfigurationError(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from connectors import queue_rows, submission_rows, waiting_rows
-from connectors.models import Message, MessageRecipient, Queue, QueueItem
+from connectors.models import Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.queue_filter import Filter
 
 PAGE = 50
@@ -38,11 +38,11 @@ class WaitingPage:
 
 
 def page(
-    queue: Queue | None, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE
+    node: Node, queue: Queue | None, wanted: Filter, *, before: int | None, after: int | None, size: int = PAGE
 ) -> WaitingPage:
-    """Return one page of what a filter means in a queue, or in all; `before` and `after` are keys of rows."""
+    """Return one page of what a filter means in a queue of a server, or in all; `before` and `after` are keys of rows."""
     source = waiting_rows.of(queue)
-    rows = source.listed(wanted, queue=queue.pk if queue else None)
+    rows = source.listed(wanted, node=node, queue=queue.pk if queue else None)
     if before is not None:
         keys = source.keys_before(rows, before, limit=size + 1)
         more = len(keys) > size
@@ -57,10 +57,12 @@ def page(
     )
 
 
-def first_page(queue: Queue | None, wanted: Filter, *, cap: int, size: int = PAGE) -> tuple[WaitingPage, int]:
+def first_page(
+    node: Node, queue: Queue | None, wanted: Filter, *, cap: int, size: int = PAGE
+) -> tuple[WaitingPage, int]:
     """Return the first page of what a filter means and how many it means, at most `cap`: one look at every row."""
     source = waiting_rows.of(queue)
-    keys = source.keys_after(source.listed(wanted, queue=queue.pk if queue else None), 0, limit=cap)
+    keys = source.keys_after(source.listed(wanted, node=node, queue=queue.pk if queue else None), 0, limit=cap)
     shown = keys[:size]
     return WaitingPage(rows=some(queue, shown), before=None, after=shown[-1] if len(keys) > size else None), len(keys)
 

@@ -7,12 +7,14 @@ from functools import wraps
 from typing import Concatenate, ParamSpec
 
 from django.contrib.auth.decorators import permission_required
-from django.http import HttpRequest, HttpResponseNotAllowed
+from django.http import HttpRequest, HttpResponseNotAllowed, QueryDict
 from django.http.response import HttpResponseBase
-from django.shortcuts import redirect, render
+from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 
+from connectors import routing_table
 from connectors.errors import ConfigurationError
+from connectors.models import Node
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -58,6 +60,12 @@ def acts_from(page: str) -> Callable[[View[P]], View[P]]:
         return guarded
 
     return decorate
+
+
+def server_of(asked: QueryDict) -> Node:
+    """Return the server that a form or an address names, this one when it names none; 404 when there is no such."""
+    name = asked.get("server", "")
+    return get_object_or_404(Node, name=name) if name else routing_table.local_node()
 
 
 def key_of(request: HttpRequest, name: str) -> int | None:

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 from django.views.decorators.vary import vary_on_headers
 
+from connectors import routing_table
 from connectors.conf import transport_config
 from connectors.models import Message
 from connectors.reads import message_parts as reads
@@ -73,7 +74,8 @@ def content(request: HttpRequest, tracked: int) -> HttpResponse:
 def _everywhere(message: Message) -> str:
     """Return the address of all waiting copies of a message, where it can be stopped or removed as a whole (QX-1)."""
     quoted = message.message_id.replace("'", "''")
-    query = urlencode({"f": f"InternetMessageId -eq '{quoted}'"})
+    elsewhere = {} if message.node.name == routing_table.local_name() else {"server": message.node.name}
+    query = urlencode(elsewhere | {"f": f"InternetMessageId -eq '{quoted}'"})
     return f"{reverse('queue-messages')}?{query}"
 
 

@@ -20,13 +20,13 @@ from connectors import choices, operation_words, queue_filter, queue_properties,
 from connectors.choices import REMOVALS, WAITING, JobScope, JobState, Outcome, QueueStatus, Verb
 from connectors.conf import transport_config
 from connectors.errors import FcwebError
-from connectors.models import BulkJob, JobTarget, Queue, QueueItem
+from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
 from connectors.operation_form import OFFERED, OperationForm
 from connectors.reads import queues as reads
 from connectors.reads import waiting
 from connectors.transport import exports, jobs, queue_operations
 from connectors.transport.jobs import Order
-from connectors.views.guards import acts_from, as_key, may, needs_setup
+from connectors.views.guards import acts_from, as_key, may, needs_setup, server_of
 from fcweb.http import wants_partial
 
 _AT_ONCE = 200  # a job this small is worked before the answer
@@ -91,7 +91,10 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
     is_submission = queue is not None and queue.is_submission
     if verb not in (REMOVALS if is_submission else OFFERED):
         raise Http404
+    node = queue.node if queue else server_of(asked)
+    server = "" if queue else asked.get("server", "")
     back = reverse("queue", args=[queue.pk]) if queue else reverse("queue-messages")
+    back += f"?{urlencode({'server': server})}" if server else ""
     if is_submission and queue and queue.status != QueueStatus.SUSPENDED and request.method != "POST":
         messages.error(request, _("Messages can be removed here only while routing rests: suspend the queue first."))
         return redirect(back)
@@ -104,13 +107,12 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
     form = OperationForm(request.POST if request.method == "POST" else None, initial=values, verb=verb, source=source)
     try:
         if request.method == "POST" and form.is_valid():
-            job = _start(request, queue, form.cleaned_data, items)
+            job = _start(request, node, queue, form.cleaned_data, items)
             return redirect("operation", pk=job.pk)
         wanted = queue_filter.parse(values["f"], queue_properties.MESSAGE)
     except FcwebError as error:
         messages.error(request, str(error))
         return redirect(back)
-    node = queue.node if queue else routing_table.local_node()
     rows = source_rows.listed(wanted, node=node, queue=queue.pk if queue else None, last_item=values["last_item"])
     if asked.getlist("item"):
         rows = rows.filter(pk__in=items)
@@ -121,14 +123,16 @@ def _confirm(request: HttpRequest, queue: Queue | None) -> HttpResponse:
     context |= {"count": count, "sample": sample, "f": values["f"], "sample_size": _SAMPLE}
     context["title"] = operation_words.title(verb, count)
     context["consequence"] = operation_words.consequence(verb)
-    context["is_submission"] = is_submission
+    context |= {"is_submission": is_submission, "server": server}
     context["is_dangerous"] = verb in operation_words.DANGEROUS
     context["tone"] = "wait" if verb in operation_words.DANGEROUS else "info"
     return render(request, "connectors/operation_confirm.html", context)
 
 
-def _start(request: HttpRequest, queue: Queue | None, data: dict[str, Any], items: tuple[int, ...]) -> BulkJob:
-    """Write the job; a small one is worked at once, a large one by the transport."""
+def _start(
+    request: HttpRequest, node: Node, queue: Queue | None, data: dict[str, Any], items: tuple[int, ...]
+) -> BulkJob:
+    """Write the job; a small one of this server is worked at once, others by the transport of their server."""
     user, config, now = _user(request), transport_config(), timezone.now()
     directory = ""
     if data["verb"] in {Verb.EXPORT, Verb.EXPORT_REMOVE}:
@@ -148,8 +152,9 @@ def _start(request: HttpRequest, queue: Queue | None, data: dict[str, Any], item
         connector_name=data["connector"].name if data.get("connector") else "",
         directory=directory,
     )
-    job = jobs.start(queue.node if queue else routing_table.local_node(), order, now=now)
-    return jobs.run_to_end(job, config=config, now=now) if job.total <= _AT_ONCE else job
+    job = jobs.start(node, order, now=now)
+    is_ours = node.name == routing_table.local_name()
+    return jobs.run_to_end(job, config=config, now=now) if is_ours and job.total <= _AT_ONCE else job
 
 
 @require_safe

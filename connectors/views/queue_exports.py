@@ -16,10 +16,10 @@ from django.views.decorators.http import require_safe
 
 from connectors import queue_filter, queue_properties, waiting_rows
 from connectors.display_rows import text_of
-from connectors.models import Queue
+from connectors.models import Node, Queue
 from connectors.queue_filter import Filter, FilterError
 from connectors.reads import message_list, queue_list
-from connectors.views.guards import may, needs_setup
+from connectors.views.guards import may, needs_setup, server_of
 
 _TYPES = {"csv": "text/csv", "tsv": "text/tab-separated-values"}
 _DIALECTS = {"csv": "excel", "tsv": "excel-tab"}
@@ -47,29 +47,31 @@ def queues(request: HttpRequest, form: str) -> HttpResponse:
 @require_safe
 @may("connectors.view_queue")
 @may("connectors.export_queue")
+@needs_setup
 def messages(request: HttpRequest, form: str, pk: int | None = None) -> HttpResponse | StreamingHttpResponse:
-    """Stream the messages that a filter means, of one queue or of all, as they are when the download begins."""
+    """Stream the messages that a filter means, of one queue or of all of a server, as they are when the download begins."""
     _known(form)
     queue = None if pk is None else get_object_or_404(Queue.objects.select_related("node"), pk=pk)
     try:
         wanted = queue_filter.parse(request.GET.get("f", ""), queue_properties.MESSAGE)
     except FilterError as error:
         return HttpResponse(str(error), status=400, content_type="text/plain; charset=utf-8")
+    node = server_of(request.GET) if queue is None else queue.node
     _audit(request)
     last_item = waiting_rows.of(queue).newest_item()
-    lines = _stream(wanted, queue=queue, last_item=last_item, form=form)
+    lines = _stream(wanted, node=node, queue=queue, last_item=last_item, form=form)
     answer = StreamingHttpResponse(lines, content_type=f"{_TYPES[form]}; charset=utf-8")
     answer["X-Accel-Buffering"] = "no"
     return _file(answer, "messages", form)
 
 
-async def _stream(wanted: Filter, *, queue: Queue | None, last_item: int, form: str) -> AsyncIterator[str]:
+async def _stream(wanted: Filter, *, node: Node, queue: Queue | None, last_item: int, form: str) -> AsyncIterator[str]:
     """Yield a header and one batch after another; no more than one is in memory."""
     names = _message_names()
     yield _line(names, form)
     cursor = 0
     while True:
-        rows, cursor = await database_sync_to_async(_batch)(wanted, queue, last_item, cursor)
+        rows, cursor = await database_sync_to_async(_batch)(wanted, node, queue, last_item, cursor)
         if not rows:
             return
         yield _lines(rows, names, form)
@@ -82,9 +84,11 @@ def _message_names() -> list[str]:
     return [*first, *known, "ComponentLatency", *queue_properties.RESERVED_OF_MESSAGE]
 
 
-def _batch(wanted: Filter, queue: Queue | None, last_item: int, cursor: int) -> tuple[list[dict[str, object]], int]:
+def _batch(
+    wanted: Filter, node: Node, queue: Queue | None, last_item: int, cursor: int
+) -> tuple[list[dict[str, object]], int]:
     source = waiting_rows.of(queue)
-    rows = source.listed(wanted, queue=queue.pk if queue else None, last_item=last_item)
+    rows = source.listed(wanted, node=node, queue=queue.pk if queue else None, last_item=last_item)
     keys = source.keys_after(rows, cursor, limit=_BATCH)
     return (message_list.some(queue, keys), keys[-1]) if keys else ([], cursor)
 

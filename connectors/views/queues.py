@@ -13,12 +13,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from connectors import queue_filter, queue_properties, queue_rows, routing_table, waiting_rows
-from connectors.models import BulkJob, ForeignConnector, Queue
+from connectors.models import BulkJob, ForeignConnector, Node, Queue
 from connectors.queue_filter import Filter, FilterError
 from connectors.reads import drop_directories, queue_ages, queue_changes, queue_digest, queue_list, waiting
 from connectors.reads import queues as reads
 from connectors.reads.queue_digest import GroupBy
-from connectors.views.guards import key_of, may, needs_setup
+from connectors.views.guards import key_of, may, needs_setup, server_of
 from fcweb.http import wants_partial
 
 _MATCH_CAP = reads.CAP + 1
@@ -79,26 +79,32 @@ def queue(request: HttpRequest, pk: int) -> HttpResponse:
         raise Http404
     tone, answer = reads.queue_answer(found[0], now)
     context = {"queue": found[0], "tone": tone, "answer": answer, "seen": seen}
-    context |= _waiting(request, row, all_of_it=found[0].waiting)
+    context |= _waiting(request, row.node, row, all_of_it=found[0].waiting)
     context["may_pick"] = context["may_pick"] and found[0].may_remove
-    context |= {"list_url": reverse("queue", args=[pk]), "confirm_url": reverse("queue-confirm", args=[pk])}
+    url = reverse("queue", args=[pk])
+    context |= {"list_url": url, "clear_url": url, "confirm_url": reverse("queue-confirm", args=[pk])}
     context["jobs"] = BulkJob.objects.filter(queue=pk).order_by("-pk")[:5]
     return _answer(request, "queue", context)
 
 
 @require_safe
 @may("connectors.view_queue")
+@needs_setup
 def messages(request: HttpRequest) -> HttpResponse:
-    """Show what waits in all queues, oldest first: one view, and operations on a message wherever it is (QX-1)."""
-    seen = queue_changes.seen()
-    total = queue_rows.count(queue_rows.listed(Filter()), cap=_MATCH_CAP)
+    """Show what waits in all queues of a server, oldest first, and operations on a message wherever it is (QX-1)."""
+    seen, node = queue_changes.seen(), server_of(request.GET)
+    total = queue_rows.count(queue_rows.listed(Filter(), node=node), cap=_MATCH_CAP)
     context: dict[str, Any] = {"is_everywhere": True, "seen": seen}
-    context |= _waiting(request, None, all_of_it=total)
-    context |= {"list_url": reverse("queue-messages"), "confirm_url": reverse("queue-messages-confirm")}
+    context |= _waiting(request, node, None, all_of_it=total)
+    url = reverse("queue-messages")
+    context |= {"list_url": url, "confirm_url": reverse("queue-messages-confirm")}
+    context["clear_url"] = f"{url}?{context['of_server']}" if context["of_server"] else url
+    others = Node.objects.exclude(pk=node.pk).order_by("name").values_list("name", flat=True)
+    context |= {"server_name": node.name, "other_servers": list(others)}
     return _answer(request, "queue_messages", context)
 
 
-def _waiting(request: HttpRequest, queue: Queue | None, *, all_of_it: int) -> dict[str, Any]:
+def _waiting(request: HttpRequest, node: Node, queue: Queue | None, *, all_of_it: int) -> dict[str, Any]:
     """Return the page of waiting messages with its filter; a filter that cannot be read shows all, and where it is wrong."""
     text, problem, wanted = request.GET.get("f", "").strip(), None, Filter()
     try:
@@ -107,14 +113,18 @@ def _waiting(request: HttpRequest, queue: Queue | None, *, all_of_it: int) -> di
         problem = error
     before, after = key_of(request, "before"), key_of(request, "after")
     if wanted.clauses and before is None and after is None:
-        page, matching = waiting.first_page(queue, wanted, cap=_MATCH_CAP)
+        page, matching = waiting.first_page(node, queue, wanted, cap=_MATCH_CAP)
     else:
-        page = waiting.page(queue, wanted, before=before, after=after)
+        page = waiting.page(node, queue, wanted, before=before, after=after)
         source = waiting_rows.of(queue)
-        of_filter = source.listed(wanted, queue=queue.pk if queue else None)
+        of_filter = source.listed(wanted, node=node, queue=queue.pk if queue else None)
         matching = source.count(of_filter, cap=_MATCH_CAP) if wanted.clauses else all_of_it
-    kept = {"f": text} if text else {}
+    server = request.GET.get("server", "")
+    of_server = {"server": server} if server else {}
+    kept = of_server | ({"f": text} if text else {})
     return {
+        "server": server,
+        "of_server": urlencode(of_server),
         "page": page,
         "cap": reads.CAP,
         "f": text,
@@ -125,7 +135,7 @@ def _waiting(request: HttpRequest, queue: Queue | None, *, all_of_it: int) -> di
         "may_pick": request.user.has_perm("connectors.change_queue"),
         "before_url": "?" + urlencode(kept | {"before": page.before}) if page.before else "",
         "after_url": "?" + urlencode(kept | {"after": page.after}) if page.after else "",
-        "export_query": urlencode({} if problem else kept),
+        "export_query": urlencode(of_server if problem else kept),
     }
 
 
