@@ -103,9 +103,9 @@ def test_ids_that_were_rolled_back_are_forgotten(monkeypatch):
 
     assert [row.subject for row in cursor.read()] == ["after"]
     assert cursor.holes
-    time.sleep(0.01)
-    cursor.read()
-    assert cursor.holes == []
+    while cursor.holes:  # transactions of the tests beside this one may still be older
+        time.sleep(0.01)
+        assert cursor.read() == ()
 
 
 def test_a_batch_is_encoded_once_a_filter_and_language():
