@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 
 from channels.auth import AuthMiddlewareStack
@@ -21,3 +22,6 @@ application = ProtocolTypeRouter(
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter([*queue_sockets, *event_sockets]))),
     }
 )
+
+gc.collect()
+gc.freeze()  # what is loaded now stays: a full collection, which holds up every page and socket, need not look at it
