@@ -18,6 +18,7 @@ from connectors.mail.envelope import Envelope, Recipient
 from connectors.mail.glued_exports import second_start
 from connectors.mail.header import Field, Header, HeaderError, crlf, decode_text, split, unstuff
 from connectors.mail.pickup_format import INJECTED, ORGANIZATION_PREFIXES, date_ok, priority
+from connectors.mail.replay_path import read_path
 from connectors.mail.verdict import BadRecipient, Draft, Fate, Rejection
 from connectors.mail.xtext import xtext_decode, xtext_encode
 
@@ -25,7 +26,6 @@ CREATED_BY = "fcweb"
 _TRUSTED = "MSExchange15"
 _DROPPED = frozenset({"bcc", "return-path"})
 _NO_IP = "0.0.0.0"  # noqa: S104 - RP-15: what an absent X-SourceIPAddress means, nothing is bound to it
-_EXTENDED_PROPS = re.compile(r";?\s*X-ExtendedProps=.*", re.IGNORECASE | re.DOTALL)
 _KEYWORD = re.compile(r"[A-Z0-9-]{1,32}")
 _SENDER_KEYWORDS = frozenset({"BODY", "RET", "ENVID", "AUTH", "SIZE", "SMTPUTF8"})
 _RECEIVER_KEYWORDS = frozenset({"NOTIFY", "ORCPT"})
@@ -79,7 +79,8 @@ def read(data: bytes, *, trust_created_by: bool, unstuff_dots: bool = False) -> 
         return facts.reject("NO_X_SENDER", None, block)
     if not block.recipients and not block.bad:
         return facts.reject("NO_X_RECEIVER", None, block)
-    if (second := facts.second_start(block.content_length)) is not None:
+    second = facts.second_start(block.content_length)
+    if second is not None:
         return facts.reject("CONCATENATED_EXPORT", facts.line_at(second), block)
     if not block.recipients:
         if not block.sender:
@@ -198,7 +199,7 @@ def decode_value(value: bytes) -> str:
 
 
 def _read_sender(result: _Block, text: str, item: Field) -> None:
-    path, parameters = _path(text)
+    path, parameters = read_path(text)
     if path is None or (path and not _is_mailbox(path)):
         raise _BadBlock("BAD_X_SENDER", item)
     result.sender = path
@@ -207,11 +208,13 @@ def _read_sender(result: _Block, text: str, item: Field) -> None:
 
 
 def _read_receiver(result: _Block, text: str) -> None:
-    path, parameters = _path(text)
+    path, parameters = read_path(text)
     words = parameters.get("NOTIFY", "").upper().split(",")
     notify = "NEVER" if "NEVER" in words else ",".join(word for word in dict.fromkeys(words) if word in _NOTIFY)
     orcpt = parameters.get("ORCPT", "")
-    orcpt = (orcpt if ";" in orcpt or not orcpt else f"rfc822;{orcpt}")[:500]
+    if orcpt and ";" not in orcpt:
+        orcpt = f"rfc822;{orcpt}"
+    orcpt = orcpt[:500]
     if path and _is_mailbox(path):
         _warn_of_unknown(result, parameters, _RECEIVER_KEYWORDS)
         result.recipients.append(Recipient(address=path, notify=notify, orcpt=orcpt))
@@ -240,34 +243,10 @@ def _warn_of_unknown(result: _Block, parameters: dict[str, str], known: frozense
             result.warnings.append(warning)
 
 
-def _path(text: str) -> tuple[str | None, dict[str, str]]:
-    """Read a path with its parameters: `<a@b> K=V`, `a@b K=V` or `Name <a@b>` (RP-9, RP-10, RP-19)."""
-    if text.startswith("<"):
-        inside, closed, rest = text[1:].partition(">")
-        return (inside.strip() if closed else None), _parameters(rest)
-    if "<" in text and ">" in text:
-        before, _, rest = text.rpartition(">")
-        parsed = addresses(f"{before}>".encode())
-        return (parsed[-1].address if parsed else None), _parameters(rest)
-    address, _, rest = text.partition(" ")
-    if address.startswith('"'):
-        parsed = addresses(text.encode())
-        return (parsed[0].address if parsed else None), {}
-    return (address or None), _parameters(rest)
-
-
-def _parameters(text: str) -> dict[str, str]:
-    """Return the parameters by upper-case keyword, without X-ExtendedProps: it is the last and may be folded (RP-13)."""
-    found = {}
-    for word in _EXTENDED_PROPS.sub("", text).replace("; ", " ").split():
-        name, _, value = word.partition("=")
-        found[name.upper().lstrip(";")] = value.rstrip(";") if name.upper() in {"NOTIFY", "BODY", "RET"} else value
-    return found
-
-
 def _envelope(parsed: _Block) -> Envelope:
     parameters = parsed.sender_parameters
-    body, ret = (parameters.get(name, "").upper() for name in ("BODY", "RET"))
+    body = parameters.get("BODY", "").upper()
+    ret = parameters.get("RET", "").upper()
     return Envelope(
         mail_from=parsed.sender or "",
         recipients=tuple(parsed.recipients),

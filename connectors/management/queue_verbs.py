@@ -141,9 +141,8 @@ def _operate_messages(stdout: OutputWrapper, stderr: OutputWrapper, options: Map
     parse(options["filter"], queue_properties.MESSAGE, stderr)  # warnings
     order = _order(options)
     node = order.queue.node if order.queue else _node(options["server"])
-    order = replace(
-        order, last_item=waiting_rows.of(order.queue).newest_item()
-    )  # what comes while it asks is not meant
+    # What comes while it asks is not meant.
+    order = replace(order, last_item=waiting_rows.of(order.queue).newest_item())
     if options["verb"] == "remove" and not options["yes"] and not _confirmed(stdout, node, order):
         raise CommandError("not confirmed", returncode=3)
     now = timezone.now()

@@ -9,7 +9,7 @@ from connectors.models.ledger import LedgerCheck
 from connectors.models.message import Message, MessageRecipient
 from connectors.models.node import Node
 from connectors.models.notice import NoticeSettings, NoticeText
-from connectors.models.queue import IN_POISON, IN_TRANSFER, IS_SUBMISSION, Queue, QueueItem, QueueSample
+from connectors.models.queue import IN_POISON, IN_TRANSFER, IS_SUBMISSION, OFF_THE_LADDER, Queue, QueueItem, QueueSample
 from connectors.models.remote_domain import RemoteDomain
 from connectors.models.source_file import SourceFile
 from connectors.models.submitter import SubmitterAddress
@@ -36,6 +36,7 @@ __all__ = [
     "IN_POISON",
     "IN_TRANSFER",
     "IS_SUBMISSION",
+    "OFF_THE_LADDER",
     "AUDITED",
     "AcceptedDomain",
     "AddressSpace",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -51,6 +53,8 @@ class Queue(models.Model):
         return self.delivery_type == DeliveryType.UNDEFINED and self.next_hop_domain == POISON_DOMAIN
 
 
+# What a queue forgets when nothing in it waits for a retry any more (QU 1.4).
+OFF_THE_LADDER: dict[str, Any] = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
 IS_SUBMISSION = models.Q(delivery_type=DeliveryType.UNDEFINED, next_hop_domain=SUBMISSION_DOMAIN)  # of queues
 # Copies leased to a process. The first term is that of the partial index, so that no query reads delivered copies.
 IN_TRANSFER = models.Q(leased_by__gt="", state__in=[ItemState.STAGING, ItemState.STAGED])

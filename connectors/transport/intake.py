@@ -234,12 +234,10 @@ class Intake:
         else:
             refusal = refusals.looping(result, claim.candidate.name, door.node)
         if refusal is not None:
-            self._tells = self._tells or refusals.tells_failures(door.node)
-            rejection = refusals.untellable(result, tells=self._tells)
+            tells = self._tells = self._tells or refusals.tells_failures(door.node)
+            rejection = refusals.untellable(result, tells=lambda to: door.may_notify(uid, to) and tells(to))
             if rejection is not None:
                 return rejection
-        if refusal is not None and not door.may_notify(uid, result.envelope.mail_from):
-            return refusals.as_bad(result, "NO_NOTICE_ADDRESSEE")
         return submission.from_draft(
             result,
             node=door.node,

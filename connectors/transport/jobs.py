@@ -25,7 +25,7 @@ from connectors import owner, queue_filter, queue_properties, queue_rows, waitin
 from connectors.choices import FREE, REMOVALS, DeliveryType, ItemState, JobScope, JobState, Outcome, QueueStatus, Verb
 from connectors.conf import TransportConfig
 from connectors.errors import FcwebError
-from connectors.models import BulkJob, JobTarget, Node, Queue, QueueItem
+from connectors.models import OFF_THE_LADDER, BulkJob, JobTarget, Node, Queue, QueueItem
 from connectors.transport import drain, exports, job_audit, operations, queue_operations, safety_net, submission_removal
 from connectors.transport.operations import Copy, Done
 from connectors.transport.safety_net import Wanted
@@ -343,7 +343,7 @@ def _empty_to_ready(queue_pk: int) -> None:
     """A queue in Retry whose messages all went back to Submission is Ready (QU 1.4)."""
     if not any(QueueItem.objects.filter(queue=queue_pk, state=state).exists() for state in FREE):
         emptied = Queue.objects.filter(pk=queue_pk, status=QueueStatus.RETRY)
-        emptied.update(status=QueueStatus.READY, **queue_operations.OFF_THE_LADDER)
+        emptied.update(status=QueueStatus.READY, **OFF_THE_LADDER)
 
 
 def cancel(job: BulkJob, *, user: AbstractBaseUser | None, actor: str, now: datetime) -> bool:

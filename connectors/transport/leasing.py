@@ -18,7 +18,7 @@ from django.db import transaction
 from django.db.models import Case, Exists, OuterRef, Q, Value, When
 
 from connectors.choices import ItemState, MessageState, Priority, QueueStatus, RecipientState, ReportDue
-from connectors.models import Message, MessageRecipient, Queue, QueueItem
+from connectors.models import OFF_THE_LADDER, Message, MessageRecipient, Queue, QueueItem
 from fcweb import bulk
 from tracking import record
 
@@ -193,9 +193,8 @@ def settle_delivered(
         )
         record.save(events)
         close_messages([item.message.pk for item in items], now=now)
-        clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
         live = Queue.objects.filter(pk=queue.pk)
-        live.update(last_success_at=now, last_retry_at=now, **clear)
+        live.update(last_success_at=now, last_retry_at=now, **OFF_THE_LADDER)
         live.exclude(status=QueueStatus.SUSPENDED).update(status=QueueStatus.READY)
 
 

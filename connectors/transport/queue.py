@@ -18,7 +18,7 @@ from django.db.models.functions import Coalesce
 
 from connectors.choices import FREE, DeliveryType, ItemState, MessageState, QueueStatus, RecipientState
 from connectors.conf import TransportConfig
-from connectors.models import IN_POISON, Connector, Message, MessageRecipient, Node, Queue, QueueItem
+from connectors.models import IN_POISON, OFF_THE_LADDER, Connector, Message, MessageRecipient, Node, Queue, QueueItem
 from connectors.transport import leasing
 from connectors.transport.leasing import LeasedItem
 from fcweb import bulk
@@ -118,7 +118,7 @@ def answered(queue: Queue, *, now: datetime) -> None:
     Each message of the batch has its own fate; only that message fails or waits (QR-24, QR-25).
     """
     live = Queue.objects.filter(pk=queue.pk)
-    live.update(last_retry_at=now, last_error="", retry_count=0, first_retry_at=None, next_retry_at=None)
+    live.update(last_retry_at=now, **OFF_THE_LADDER)
     live.exclude(status=QueueStatus.SUSPENDED).update(status=QueueStatus.READY)
 
 

@@ -12,12 +12,18 @@ from datetime import datetime
 from django.db.models import Exists, OuterRef, Q
 
 from connectors.choices import FREE, DeliveryType, Outcome, QueueStatus, Verb
-from connectors.models import IS_SUBMISSION, ConfigGeneration, Connector, ForeignConnector, Node, Queue, QueueItem
+from connectors.models import (
+    IS_SUBMISSION,
+    OFF_THE_LADDER,
+    ConfigGeneration,
+    Connector,
+    ForeignConnector,
+    Node,
+    Queue,
+    QueueItem,
+)
 from connectors.transport import deferral
 from connectors.transport import queue as queues
-
-# What a queue forgets when it holds nothing that waits for a retry any more (QU 1.4).
-OFF_THE_LADDER = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None}
 
 
 def redirect_target(node: Node, connector_name: str) -> Queue | None:

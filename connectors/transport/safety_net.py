@@ -21,6 +21,7 @@ from connectors.models import BulkJob, Message, MessageRecipient, Node, QueueIte
 from connectors.transport.operations import Done
 from tracking import record
 from tracking.models import TrackedMessage
+from tracking.query import internal_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,10 +38,8 @@ def kept(node: Node, wanted: Wanted) -> QuerySet[QueueItem]:
     """Return the delivered copies that are still kept, newest first."""
     rows = QueueItem.objects.filter(queue__node=node, state=ItemState.DELIVERED).select_related("message", "queue")
     if wanted.message:
-        is_number = wanted.message.isascii() and wanted.message.isdigit() and len(wanted.message) < 19
-        number = int(wanted.message) if is_number else 0
         header = wanted.message if wanted.message.startswith("<") else f"<{wanted.message}>"
-        rows = rows.filter(Q(message__message_id=header) | Q(message_id=number))
+        rows = rows.filter(Q(message__message_id=header) | Q(message_id=internal_id(wanted.message) or 0))
     if wanted.connector:
         rows = rows.filter(queue__connector_name__iexact=wanted.connector)
     if wanted.start is not None:

@@ -26,6 +26,7 @@ from connectors.conf import TransportConfig
 from connectors.models import (
     IN_TRANSFER,
     IS_SUBMISSION,
+    OFF_THE_LADDER,
     BulkJob,
     Message,
     MessageRecipient,
@@ -178,7 +179,7 @@ def settle_empty(node: Node) -> None:
 
     So is one in Active with nothing to transfer: the process ended before it said so.
     """
-    clear = {"last_error": "", "retry_count": 0, "first_retry_at": None, "next_retry_at": None, "resubmitted_at": None}
+    clear = {**OFF_THE_LADDER, "resubmitted_at": None}
     empty = Queue.objects.filter(node=node, status__in=[QueueStatus.RETRY, QueueStatus.CONNECTING])
     empty = empty.filter(*(~_holding(state) for state in STILL))
     moving = QueueItem.objects.filter(IN_TRANSFER).values("queue")

@@ -250,8 +250,14 @@ class Crash(BaseException):
     """The process ends here."""
 
 
-def crash(*_arguments, **_options):
-    raise Crash
+def failing(error):
+    def call(*_arguments, **_options):
+        raise error
+
+    return call
+
+
+crash = failing(Crash)
 
 
 @pytest.mark.rule("PU-56")
@@ -319,11 +325,8 @@ def test_a_directory_that_is_away_at_the_rename_gets_the_file_later(site, pickup
     row = set_aside(pickup, transport)
     form = without_offender(form_of(admin_client, row))
 
-    def away(*_arguments, **_options):
-        raise OSError(5, "Input/output error")
-
     with monkeypatch.context() as patch:
-        patch.setattr(disk, "rename_new", away)
+        patch.setattr(disk, "rename_new", failing(OSError(5, "Input/output error")))
         answer = post(admin_client, "bad-file-resubmit-changed", row, form)
     assert "Input/output error" in answer.content.decode()
 
@@ -337,10 +340,7 @@ def test_a_full_disk_leaves_nothing_behind(site, pickup, transport, monkeypatch,
     row = set_aside(pickup, transport)
     form = without_offender(form_of(admin_client, row))
 
-    def full(*_arguments, **_options):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(disk, "write_batch", full)
+    monkeypatch.setattr(disk, "write_batch", failing(OSError(28, "No space left on device")))
     answer = post(admin_client, "bad-file-resubmit-changed", row, form)
 
     assert "No space left on device" in answer.content.decode()
@@ -357,10 +357,7 @@ def test_an_edit_is_no_way_around_the_senders_of_an_owner(site, pickup, transpor
     SubmitterAddress.objects.create(node=site.node, uid=row.owner_uid + 4321, address="carol@fcweb.test")
     row.refresh_from_db()
 
-    def forbidden(*_arguments, **_options):
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr("os.chown", forbidden)
+    monkeypatch.setattr("os.chown", failing(PermissionError(1, "Operation not permitted")))
     with pytest.raises(FcwebError) as caught:
         bad_file_edit.resubmit_changed(row, bad_file_edit.read(row), GOOD, by="a", now=timezone.now())
 
