@@ -234,8 +234,8 @@ class Intake:
         else:
             refusal = refusals.looping(result, claim.candidate.name, door.node)
         if refusal is not None:
-            tells = self._tells = self._tells or refusals.tells_failures(door.node)
-            rejection = refusals.untellable(result, tells=lambda to: door.may_notify(uid, to) and tells(to))
+            self._tells = self._tells or refusals.tells_failures(door.node)
+            rejection = refusals.untellable(result, tells=self._tells)
             if rejection is not None:
                 return rejection
         return submission.from_draft(
